@@ -1,0 +1,196 @@
+"""Measures how long napari's window is deaf during a run, and what running in a worker costs in time.
+
+A timer of 5 ms ticks in a real napari window while the panel refines a clip; the longest gap between two ticks
+is the longest stall. The first run is cold (it imports torch and loads the weights), the second warm. The same
+refinement then runs in the main thread, with nothing else to do, for comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+# Before napari is imported: its settings of a person's own are none of the measurement's business.
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+
+import napari
+import numpy as np
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+
+from napari_appearrefine.core.clip import Clip
+from napari_appearrefine.core.events import Progress
+from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.files.masks import open_masks
+from napari_appearrefine.files.report import write_json
+from napari_appearrefine.files.samples import open_sample
+from napari_appearrefine.files.video import open_video
+from napari_appearrefine.plugin.controller import RefineController, State
+from napari_appearrefine.plugin.layers import load_labels
+from napari_appearrefine.plugin.reader import video_layer
+
+TICK_MS = 5
+IDLE_SECONDS = 5.0
+START, NEW_LAYER = "starting", "napari adds the new layer"
+
+
+@dataclass
+class Stalls:
+    """The gaps between ticks, in milliseconds, by what was going on."""
+
+    longest: dict[str, float] = field(default_factory=dict)
+    over_100_ms: int = 0
+    ticks: int = 0
+
+    def add(self, stage: str, gap: float) -> None:
+        """Count one gap."""
+        self.ticks += 1
+        self.over_100_ms += gap > 100
+        self.longest[stage] = max(self.longest.get(stage, 0.0), round(gap, 1))
+
+
+class Pulse:
+    """A timer whose ticks show whether the event loop is alive."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.moment: str | None = None
+        """What else happens before the next tick."""
+        self.stalls = Stalls()
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+
+    def begin(self, stage: str) -> None:
+        """Start to count."""
+        self.stage, self.stalls, self._last = stage, Stalls(), time.perf_counter()
+        self._timer.start(TICK_MS)
+
+    def end(self) -> Stalls:
+        """Stop and return what was counted."""
+        self._timer.stop()
+        return self.stalls
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.stalls.add(self.moment or self.stage, (now - self._last) * 1000)
+        self._last, self.moment = now, None
+
+
+def rough_masks(truth: np.ndarray) -> np.ndarray:
+    """Erase every third mask, so that there is something to repair."""
+    rough = truth.copy()
+    rough[1::3] = 0
+    return rough
+
+
+def idle(pulse: Pulse) -> Stalls:
+    """Measure the window while nothing runs: what the machine itself costs."""
+    loop = QEventLoop()
+    pulse.begin("idle")
+    QTimer.singleShot(int(IDLE_SECONDS * 1000), loop.quit)
+    loop.exec()
+    return pulse.end()
+
+
+def run_in_worker(controller: RefineController, pulse: Pulse, parameters: RefineParameters) -> tuple[float, Stalls]:
+    """Refine as the panel does; return the seconds and the stalls."""
+    loop = QEventLoop()
+
+    def on_state(state: State) -> None:
+        if state is not State.RUNNING:
+            loop.quit()
+
+    def on_progress(progress: Progress, _seconds_left: float | None) -> None:
+        pulse.stage = progress.stage
+
+    controller.state_changed.connect(on_state)
+    controller.progress_changed.connect(on_progress)
+    started = time.perf_counter()
+    pulse.begin(START)
+    controller.refine(parameters)
+    loop.exec()
+    seconds = time.perf_counter() - started
+    controller.state_changed.disconnect(on_state)
+    controller.progress_changed.disconnect(on_progress)
+    if controller.state is not State.FINISHED:
+        raise SystemExit("The run has failed; see the message above.")
+    return seconds, pulse.end()
+
+
+def run_in_main_thread(clip: Clip, masks: np.ndarray, parameters: RefineParameters) -> float:
+    """Refine with nothing else to do; return the seconds."""
+    from napari_appearrefine.engine.refinement import refine
+
+    started = time.perf_counter()
+    for _ in refine(clip, masks, parameters):
+        pass
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, help="the sample clip by default")
+    parser.add_argument("--masks", type=Path, help="masks of the video; every third is erased")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    parameters = RefineParameters(device=options.device)
+    if options.video is None:
+        clip, source = open_sample("crossing")
+    else:
+        clip = open_video(options.video)
+        source = open_masks(options.masks, clip)
+    masks = rough_masks(load_labels(source, "masks"))
+
+    viewer = napari.Viewer()
+    viewer.window.resize(1400, 900)
+    data, settings, _ = video_layer(clip)
+    video = viewer.add_image(data, **settings)
+    labels = viewer.add_labels(masks, name="rough")
+    pulse = Pulse()
+    viewer.layers.events.inserted.connect(lambda event: setattr(pulse, "moment", NEW_LAYER))
+    controller = RefineController(viewer)
+    controller.run_failed.connect(print)
+    controller.choose_video(video)
+    controller.choose_masks(labels)
+
+    at_rest = idle(pulse)
+    cold_seconds, cold = run_in_worker(controller, pulse, parameters)
+    warm_seconds, warm = run_in_worker(controller, pulse, parameters)
+    controller.shut_down()
+    viewer.close()
+    main_seconds = run_in_main_thread(clip, masks, parameters)
+
+    rows = [("idle", IDLE_SECONDS, at_rest), ("first run", cold_seconds, cold), ("second run", warm_seconds, warm)]
+    print(
+        f"{clip.name}: {len(clip)} frames of {clip.size[1]} x {clip.size[0]}; load {os.getloadavg()[0]:.1f} "
+        f"on {os.cpu_count()} cores"
+    )
+    print(f"{'':12} {'seconds':>8} {'longest stall':>14} {'over 100 ms':>12}")
+    for name, seconds, stalls in rows:
+        print(f"{name:12} {seconds:8.1f} {max(stalls.longest.values()):11.0f} ms {stalls.over_100_ms:12}")
+        for stage, longest in stalls.longest.items():
+            print(f"{'':21} {longest:11.0f} ms {'':12}   {stage}")
+    print(f"{'main thread':12} {main_seconds:8.1f}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        result = {
+            "clip": clip.name,
+            "frames": len(clip),
+            "size": clip.size,
+            "cores": os.cpu_count(),
+            "load": os.getloadavg()[0],
+            "runs": {name: {"seconds": round(seconds, 2), **asdict(stalls)} for name, seconds, stalls in rows},
+            "main_thread_seconds": round(main_seconds, 2),
+        }
+        write_json(options.json, result)
+
+
+if __name__ == "__main__":
+    main()

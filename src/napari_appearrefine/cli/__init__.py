@@ -1,0 +1,7 @@
+"""The command line: demo, flow-masks, refine, run, evaluate and train."""
+
+from __future__ import annotations
+
+from .app import app, main
+
+__all__ = ["app", "main"]

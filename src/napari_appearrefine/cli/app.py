@@ -1,0 +1,197 @@
+"""The commands and their options; the work is in :mod:`cli.jobs` and :mod:`demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..core.parameters import FlowMaskParameters, RefineParameters
+from . import options
+from .errors import plain_errors
+
+app = typer.Typer(
+    name="napari-appearrefine",
+    help="Find the good masks of a video by themselves, and repair the bad ones by appearance.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 2 (something the user can put right) or 130 (Ctrl-C)."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-appearrefine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None: ...
+
+
+@app.command("demo")
+@plain_errors()
+def _demo(
+    headless: Annotated[bool, typer.Option("--headless", help="Write files instead of opening napari.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder for masks, report and overlay picture; ./napari-appearrefine-demo when headless.",
+        ),
+    ] = None,
+) -> None:
+    """Find, judge and repair the masks of the included sample clip."""
+    from .jobs import run_demo
+
+    run_demo(headless, output)
+
+
+@app.command("flow-masks")
+@plain_errors()
+def _flow_masks(
+    video: options.Video,
+    output: options.MaskFolder,
+    objects: options.Objects = FlowMaskParameters.objects,
+    model: options.FlowModel = FlowMaskParameters.model,
+    checkpoint: options.FlowCheckpoint = None,
+    flow_root: options.FlowRoot = None,
+    device: options.Device = FlowMaskParameters.device,
+    report: options.ReportFile = None,
+) -> None:
+    """Compute masks of the moving objects of a video."""
+    from .jobs import make_flow_masks
+
+    parameters = FlowMaskParameters(
+        model=model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+    )
+    frames = make_flow_masks(video, output, parameters, report)
+    typer.echo(f"{frames} masks in {output}")
+
+
+@app.command("refine")
+@plain_errors()
+def _refine(
+    video: options.Video,
+    masks: options.Masks,
+    output: options.MaskFolder,
+    model: options.Model = RefineParameters.model,
+    selector_checkpoint: options.SelectorCheckpoint = None,
+    corrector_checkpoint: options.CorrectorCheckpoint = None,
+    dino8: options.Dino8 = None,
+    dino16: options.Dino16 = None,
+    exemplars: options.Exemplars = RefineParameters.exemplars,
+    device: options.Device = RefineParameters.device,
+    report: options.ReportFile = None,
+) -> None:
+    """Choose the good masks of a video and repair the others from them."""
+    from .jobs import refine_masks
+
+    parameters = RefineParameters(
+        model=model,
+        exemplars=exemplars,
+        device=device,
+        selector_checkpoint=selector_checkpoint,
+        corrector_checkpoint=corrector_checkpoint,
+        dino8=dino8,
+        dino16=dino16,
+    )
+    frames = refine_masks(video, masks, output, parameters, report)
+    typer.echo(f"{frames} refined masks in {output}")
+
+
+@app.command("run")
+@plain_errors()
+def _run(
+    video: options.Video,
+    output: options.MaskFolder,
+    objects: options.Objects = FlowMaskParameters.objects,
+    flow_model: options.RunFlowModel = FlowMaskParameters.model,
+    checkpoint: options.FlowCheckpoint = None,
+    flow_root: options.FlowRoot = None,
+    flow_masks_out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
+    ] = None,
+    model: options.Model = RefineParameters.model,
+    selector_checkpoint: options.SelectorCheckpoint = None,
+    corrector_checkpoint: options.CorrectorCheckpoint = None,
+    dino8: options.Dino8 = None,
+    dino16: options.Dino16 = None,
+    exemplars: options.Exemplars = RefineParameters.exemplars,
+    device: options.Device = RefineParameters.device,
+    report: options.ReportFile = None,
+) -> None:
+    """Compute masks from motion, then refine them."""
+    from .jobs import run_both
+
+    flow_parameters = FlowMaskParameters(
+        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+    )
+    parameters = RefineParameters(
+        model=model,
+        exemplars=exemplars,
+        device=device,
+        selector_checkpoint=selector_checkpoint,
+        corrector_checkpoint=corrector_checkpoint,
+        dino8=dino8,
+        dino16=dino16,
+    )
+    frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
+    typer.echo(f"{frames} refined masks in {output}")
+
+
+@app.command("evaluate")
+@plain_errors()
+def _evaluate(
+    truth: Annotated[Path, typer.Option(metavar="DIR", help="True masks: one clip's folder, or a folder of clips.")],
+    prediction: Annotated[Path, typer.Option(metavar="DIR", help="Masks to measure, named as the true ones.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="unsupervised|semi-supervised",
+            help="Unsupervised matches objects and counts all frames; semi-supervised takes ids as they are and "
+            "leaves the first and last frame out.",
+        ),
+    ] = "unsupervised",
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
+) -> None:
+    """Measure masks against the truth as the DAVIS-2017 benchmark does: J, F and their mean."""
+    from .jobs import evaluate_masks
+
+    typer.echo(evaluate_masks(truth, prediction, task, json))
+
+
+@app.command("train")
+@plain_errors()
+def _train(
+    photos: Annotated[
+        Path, typer.Option(metavar="DIR", help="Photographs (JPEG), some with the outlines of their objects.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for scenes, checkpoints and the weights.")
+    ],
+    part: Annotated[str, typer.Argument(metavar="[motion|matching|all]", help="Which network to train.")] = "all",
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of each network; as packaged by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other training data.")] = 0,
+    scenes: Annotated[float, typer.Option(min=0, max=1, help="Share of the scenes; less for a quick trial.")] = 1.0,
+    device: options.Device = RefineParameters.device,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+) -> None:
+    """Train the built-in networks on scenes made of photographs."""
+    from .jobs import train
+
+    typer.echo(train(part, photos, output, device, steps=steps, seed=seed, share=scenes, resume=resume))

@@ -1,0 +1,128 @@
+"""Where results go: checked before anything is computed, written frame by frame as they come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..core.clip import Clip
+from ..core.errors import UserError
+from ..core.events import Event, FrameLabels, Progress, Report
+from ..files.images import IMAGE_SUFFIXES
+from ..files.masks import MaskFolderWriter
+from .progress import ProgressDisplay
+
+
+def check_folder(folder: Path, clip: Clip, inputs: Sequence[Path], flag: str = "-o") -> None:
+    """Check that masks of a clip can be written to a folder, without writing.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which need not exist.
+    clip : Clip
+        The video; its frame names become file names.
+    inputs : sequence of Path
+        What is read; none of it may be the folder.
+    flag : str
+        The option that named the folder.
+
+    Raises
+    ------
+    UserError
+        If the folder is a file, cannot be made or written to, is one of the inputs, or holds
+        images that are no masks of this video.
+    """
+    for path in inputs:
+        if _is_same(folder, path):
+            raise UserError(f"{flag} {folder} is also what is read; choose another folder for the results.")
+    check_plain_folder(folder, flag)
+    if folder.is_dir():
+        known = {f"{name}.png" for name in clip.frame_names}
+        pictures = (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        foreign = sorted(name for name in pictures if name not in known and not name.startswith("."))
+        if foreign:
+            raise UserError(
+                f"{flag} {folder} already holds {foreign[0]}, which is no mask of {clip.name}; "
+                "choose an empty folder, so that the results do not mix with other files."
+            )
+
+
+def check_plain_folder(folder: Path, flag: str) -> None:
+    """Check that a folder is there or can be made, and can be written to.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{flag} {folder} is a file; choose a folder for the results.")
+    _check_writable(folder, flag)
+
+
+def check_file(file: Path | None, inputs: Sequence[Path], flag: str) -> None:
+    """Check that a file can be written, without writing.
+
+    Raises
+    ------
+    UserError
+        If the path is a folder, one of the inputs, or in a place that cannot be written to.
+    """
+    if file is None:
+        return
+    if file.is_dir():
+        raise UserError(f"{flag} {file} is a folder; choose a file name.")
+    for path in inputs:
+        inside = file.is_file() and path.is_dir() and _is_same(file.parent, path) and file.suffix.lower() != ".json"
+        if _is_same(file, path) or inside:
+            raise UserError(f"{flag} {file} would be written over what is read; choose another place.")
+    _check_writable(file.parent, flag)
+
+
+def write_frames(events: Iterator[Event], folder: Path, clip: Clip, display: ProgressDisplay) -> Report | None:
+    """Show the progress of a job and write every frame of labels as soon as it is there.
+
+    The folder is made with the first frame, so a job that fails before leaves nothing behind.
+
+    Returns
+    -------
+    Report or None
+        The report of the job, if it gave one.
+    """
+    writer: MaskFolderWriter | None = None
+    report: Report | None = None
+    with closing(cast(Any, events)):
+        for event in events:
+            if isinstance(event, Progress):
+                display.show(event)
+            elif isinstance(event, FrameLabels):
+                if writer is None:
+                    largest = np.iinfo(event.labels.dtype).max
+                    writer = MaskFolderWriter(folder, clip.frame_names, clip.size, [largest])
+                writer.write(event.frame, event.labels)
+            else:
+                report = event
+    return report
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()
+
+
+def _check_writable(folder: Path, flag: str) -> None:
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"{flag} {folder} cannot be made because {nearest} is not a folder; choose another place.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {folder} cannot be written to; choose a place that you may write to.")

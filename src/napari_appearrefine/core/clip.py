@@ -1,0 +1,122 @@
+"""A clip: frames read one at a time, and how the networks see each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .errors import UserError
+
+_FRAMES_THAT_SET_THE_RANGE = 16
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """Anything that gives frame ``t`` as an array: ndarray, dask array, an opened video or a mask folder."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Frames first."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Clip:
+    """A video of one size, read frame by frame.
+
+    Parameters
+    ----------
+    frames : FrameSource
+        (T, Y, X) grey, or (T, Y, X, 3 or 4) colour; any integer, boolean or float dtype. Never read whole.
+    name : str
+        What to call the video in messages.
+    frame_names : sequence of str, optional
+        One name a frame, without suffix, used for files written about the frames; numbers of
+        five digits by default.
+
+    Raises
+    ------
+    UserError
+        If the shape is none of the above, or the clip has no frame.
+    """
+
+    def __init__(self, frames: FrameSource, name: str = "video", frame_names: Sequence[str] | None = None) -> None:
+        shape = tuple(int(length) for length in frames.shape)
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (3, 4)):
+            raise UserError(
+                f"{name} has the shape {shape}; a video must be (time, height, width) or (time, height, width, 3): "
+                "choose another layer or file."
+            )
+        if min(shape) == 0:
+            raise UserError(f"{name} has no frames or no pixels (shape {shape}); choose another video.")
+        if np.dtype(frames.dtype).kind not in "uifb":
+            raise UserError(f"{name} holds {frames.dtype} values; a video must hold numbers.")
+        self._frames = frames
+        self.name = name
+        self.shape = shape
+        if frame_names is None:
+            frame_names = [f"{frame:05d}" for frame in range(shape[0])]
+        if len(frame_names) != shape[0]:
+            raise ValueError(f"{len(frame_names)} frame names for {shape[0]} frames")
+        self.frame_names = list(frame_names)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.shape[1], self.shape[2]
+
+    def raw(self, frame: int) -> np.ndarray:
+        """Return one frame as it is stored: (Y, X) or (Y, X, 3 or 4), any dtype."""
+        return np.asarray(self._frames[frame])
+
+    def rgb(self, frame: int) -> np.ndarray:
+        """Return one frame as the networks see it.
+
+        8-bit video is taken as it is. Everything else is mapped linearly to 0..255 with one range
+        for the whole clip, so that brightness means the same in each frame.
+
+        Returns
+        -------
+        ndarray
+            (Y, X, 3) uint8, contiguous.
+        """
+        image = self.raw(frame)
+        if image.dtype == np.bool_:
+            image = image.astype(np.uint8) * 255
+        elif image.dtype != np.uint8:
+            low, high = self.value_range
+            scaled = (image.astype(np.float32) - low) * (255.0 / (high - low))
+            image = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
+        if image.ndim == 2:
+            return np.repeat(image[:, :, None], 3, axis=2)
+        return np.ascontiguousarray(image[:, :, :3])
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """Lowest and highest value of 16 frames spread over the clip, outliers (0.1 %) left out."""
+        count = min(len(self), _FRAMES_THAT_SET_THE_RANGE)
+        chosen = np.unique(np.linspace(0, len(self) - 1, count).round().astype(int))
+        lows, highs = [], []
+        for frame in chosen:
+            image = self.raw(int(frame))
+            finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+            if finite.size:
+                low, high = np.percentile(finite, (0.1, 99.9))
+                lows.append(float(low))
+                highs.append(float(high))
+        low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
+        return low, high if high > low else low + 1.0

@@ -1,0 +1,81 @@
+"""What a running job tells whoever started it: progress, one finished frame, the final report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step of a long job.
+
+    Parameters
+    ----------
+    stage : str
+        What is being done, in a user's words, such as ``"Scoring masks"``.
+    done, total : int
+        Steps finished and steps in all, of this stage.
+    """
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """The labels of one finished frame.
+
+    Parameters
+    ----------
+    frame : int
+        Index of the frame in the clip.
+    labels : ndarray
+        (Y, X) uint8 or uint16 at the size of the clip; 0 is background, other values are the
+        user's object ids.
+    """
+
+    frame: int
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did, in the form that ``--report`` writes as JSON.
+
+    Parameters
+    ----------
+    frames : int
+        Frames of the clip.
+    objects : list of int
+        The object ids, ascending.
+    scores : list of list of float
+        (frames, objects) estimated quality of each input mask; its meaning is the model's.
+    exemplars : dict of int to list of int
+        For each object id, the frames chosen as exemplars, ascending.
+    seconds : float
+        Wall-clock time of the run.
+    model, device, version : str
+        What computed it.
+    """
+
+    frames: int
+    objects: list[int]
+    scores: list[list[float]]
+    exemplars: dict[int, list[int]]
+    seconds: float
+    model: str
+    device: str
+    version: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-ready objects."""
+        return asdict(self)
+
+
+Event = Progress | FrameLabels | Report
+"""What the generators of :mod:`napari_appearrefine.engine` yield; a :class:`Report` comes last."""

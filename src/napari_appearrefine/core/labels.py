@@ -1,0 +1,103 @@
+"""Label maps and the planes of single objects; object ids are the user's and are never renumbered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .clip import Clip, FrameSource
+from .errors import UserError
+
+LARGEST_ID = int(np.iinfo(np.uint16).max)
+
+
+def check_masks(masks: FrameSource, clip: Clip, name: str = "masks") -> None:
+    """Check that masks can belong to a clip, without reading a frame.
+
+    Parameters
+    ----------
+    masks : FrameSource
+        (T, Y, X) of an integer or boolean dtype.
+    clip : Clip
+        The video.
+    name : str
+        What to call the masks in messages.
+
+    Raises
+    ------
+    UserError
+        If the dtype, the number of frames or the size does not fit.
+    """
+    shape = tuple(int(length) for length in masks.shape)
+    if np.dtype(masks.dtype).kind not in "uib":
+        raise UserError(
+            f"{name} holds {masks.dtype} values; masks must hold whole numbers "
+            "(0 for background, 1, 2, ... for objects): convert them to integers first."
+        )
+    if len(shape) != 3:
+        raise UserError(f"{name} has the shape {shape}; masks must be (time, height, width).")
+    if shape[0] != len(clip):
+        raise UserError(
+            f"{name} has {shape[0]} frames but {clip.name} has {len(clip)}; give one mask for each frame of the video."
+        )
+    if shape[1:] != clip.size:
+        raise UserError(
+            f"{name} is {shape[2]} x {shape[1]} pixels but {clip.name} is {clip.size[1]} x {clip.size[0]}; "
+            "give masks of the video's size."
+        )
+
+
+def as_labels(frame: np.ndarray, name: str = "masks", index: int | None = None) -> np.ndarray:
+    """Return one frame of masks as (Y, X) uint16.
+
+    Raises
+    ------
+    UserError
+        If a value is negative or above 65535.
+    """
+    frame = np.asarray(frame)
+    if frame.dtype in (np.uint8, np.uint16, np.bool_):
+        return frame.astype(np.uint16)
+    where = "" if index is None else f" (frame {index})"
+    if frame.size and int(frame.min()) < 0:
+        raise UserError(f"{name}{where} holds negative labels; use 0 for background and 1 to {LARGEST_ID} for objects.")
+    if frame.size and int(frame.max()) > LARGEST_ID:
+        raise UserError(f"{name}{where} holds labels above {LARGEST_ID}; use ids from 1 to {LARGEST_ID}.")
+    return frame.astype(np.uint16)
+
+
+def object_areas(masks: FrameSource, name: str = "masks") -> dict[int, np.ndarray]:
+    """Count the pixels of every object in every frame, reading one frame at a time.
+
+    Returns
+    -------
+    dict of int to ndarray
+        Object id, ascending, to (T,) int64 areas in pixels.
+    """
+    areas: dict[int, np.ndarray] = {}
+    for index in range(len(masks)):
+        counts = np.bincount(as_labels(masks[index], name, index).ravel())
+        for object_id in np.flatnonzero(counts):
+            if object_id:
+                areas.setdefault(int(object_id), np.zeros(len(masks), np.int64))[index] = counts[object_id]
+    return dict(sorted(areas.items()))
+
+
+def label_dtype(object_ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
+    """Return the smallest of uint8 and uint16 that holds all ids."""
+    return np.uint8 if max(object_ids, default=0) <= 255 else np.uint16
+
+
+def planes_of(labels: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:
+    """Split a label map into one boolean plane an object: (Y, X) to (Q, Y, X)."""
+    ids = np.asarray(object_ids, dtype=labels.dtype).reshape(-1, 1, 1)
+    return np.asarray(labels[None] == ids, np.bool_)
+
+
+def labels_of(planes: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:
+    """Join planes (Q, Y, X) into a label map (Y, X); where planes overlap the later object wins."""
+    labels = np.zeros(planes.shape[1:], label_dtype(object_ids))
+    for object_id, plane in zip(object_ids, planes, strict=True):
+        labels[plane.astype(bool)] = object_id
+    return labels

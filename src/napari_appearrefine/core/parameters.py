@@ -1,0 +1,83 @@
+"""Every setting of a run, with its limits and a sentence of help: one place for forms, flags and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+MODELS = ("builtin", "published")
+FLOW_MODELS = ("builtin", "oclr")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"help": help, **limits})
+
+
+def _check(parameters: Any) -> None:
+    for setting in fields(parameters):
+        value, limits = getattr(parameters, setting.name), setting.metadata
+        flag = "--" + setting.name.replace("_", "-")
+        if "choices" in limits and value not in limits["choices"]:
+            raise UserError(f"{flag} is {value!r}; choose one of {', '.join(limits['choices'])}.")
+        low, high = limits.get("minimum"), limits.get("maximum")
+        if value is not None and low is not None and not low <= value <= high:
+            raise UserError(f"{flag} is {value}; choose a number from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class RefineParameters:
+    """Settings of a refinement: which model, on what, with how many exemplars.
+
+    Raises
+    ------
+    UserError
+        If a value is outside its limits.
+    """
+
+    model: str = _setting("builtin", "The networks that judge and repair the masks.", choices=MODELS)
+    exemplars: int = _setting(
+        10, "How many well-segmented frames serve as examples for the others.", minimum=1, maximum=50
+    )
+    device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
+    selector_checkpoint: Path | None = _setting(None, "The published selector's checkpoint file.", only_for="published")
+    corrector_checkpoint: Path | None = _setting(
+        None, "The published corrector's checkpoint file.", only_for="published"
+    )
+    dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8.", only_for="published")
+    dino16: Path | None = _setting(None, "Weights of DINO ViT-S/16.", only_for="published")
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class FlowMaskParameters:
+    """Settings of masks from motion.
+
+    Raises
+    ------
+    UserError
+        If a value is outside its limits.
+    """
+
+    model: str = _setting("builtin", "The network that turns motion into masks.", choices=FLOW_MODELS)
+    objects: int | None = _setting(
+        None,
+        "At most this many objects, the most prominent first; found by itself when not given.",
+        minimum=1,
+        maximum=255,
+    )
+    device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
+    checkpoint: Path | None = _setting(None, "The published OCLR checkpoint file.", only_for="oclr")
+    flow_root: Path | None = _setting(
+        None,
+        "Folder with Flows_gap1/<clip>/00000.flo and Flows_gap-1/<clip>/00000.flo, instead of computing flow.",
+        folder=True,
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)

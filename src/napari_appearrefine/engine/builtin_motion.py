@@ -1,0 +1,52 @@
+"""The built-in motion network as a foreground model for masks from motion."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from .builtin_weights import inference_dtype, load_part
+from .motion_cues import MotionCues
+from .networks.backbone import Backbone
+from .networks.motion import MotionNetwork, cue_channels
+
+
+class MotionForeground:
+    """Finds moving objects in a frame from its residual flow and its appearance."""
+
+    name = "builtin"
+
+    def __init__(self, backbone: Backbone, network: MotionNetwork, device: torch.device) -> None:
+        self._backbone = backbone
+        self._network = network
+        self._device = device
+        self._dtype = inference_dtype(device)
+
+    def foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
+        """Return the probability (h, w) float32 that each pixel belongs to a moving object."""
+        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
+        channels = torch.from_numpy(cue_channels(cues)).to(self._device)[None].float()
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32),
+        ):
+            features = self._backbone(pixels.contiguous(memory_format=torch.channels_last))
+            logits = self._network(channels.contiguous(memory_format=torch.channels_last), features)
+        probability = logits.float().sigmoid()[0, 0].cpu().numpy()
+        full = cv2.resize(probability, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full, np.float32)
+
+
+def load_motion_network(device: torch.device) -> MotionForeground:
+    """Load the packaged motion network.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package was built without weights.
+    """
+    backbone, network = Backbone(), MotionNetwork()
+    load_part(backbone, "backbone", device)
+    load_part(network, "motion", device)
+    return MotionForeground(backbone, network, device)

@@ -1,0 +1,189 @@
+"""The camera's motion: fitted robustly to a dense flow and taken away, so that what is left moves by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+_POINTS = 1200
+_HYPOTHESES = 120
+_REWEIGHTINGS = 8
+_PARAMETERS = 8
+_SMALLEST_SCALE = 0.05
+_TUKEY = 4.685
+
+
+@dataclass(frozen=True)
+class CameraFit:
+    """A flow without the camera's part.
+
+    Parameters
+    ----------
+    residual : ndarray
+        (h, w, 2) float32 pixels: the flow minus the camera's.
+    scale : float
+        Robust standard deviation of the residual where the scene stands still, in pixels, per
+        component; never below 0.05.
+    parameters : ndarray
+        (8,) float64 of the planar motion, in normalised coordinates (see :func:`fit_camera`).
+    """
+
+    residual: np.ndarray
+    scale: float
+    parameters: np.ndarray
+
+
+def residual_flow(flow: np.ndarray, valid: np.ndarray | None = None) -> CameraFit:
+    """Take the camera's motion out of a flow.
+
+    Parameters
+    ----------
+    flow : ndarray
+        (h, w, 2) float32 pixels.
+    valid : ndarray, optional
+        (h, w) bool or float weights, 0 where the flow is not to be trusted (flat, occluded).
+
+    Returns
+    -------
+    CameraFit
+        The residual flow and its noise.
+    """
+    parameters, scale = fit_camera(flow, valid)
+    return CameraFit(flow - camera_flow(parameters, flow.shape[:2]), scale, parameters)
+
+
+def fit_camera(flow: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    """Fit the motion of the background, robust to objects that cover much of the picture.
+
+    The model is the motion of a plane seen by a moving camera, in the form that is linear in its
+    eight parameters (Bergen et al., "Hierarchical Model-Based Motion Estimation", ECCV 1992)::
+
+        u = a0 + a1 x + a2 y + a6 x^2 + a7 x y
+        v = a3 + a4 x + a5 y + a6 x y + a7 y^2
+
+    A sample consensus over affine motions of three points finds the dominant one, and reweighted
+    least squares with Tukey's biweight refines it to the full model. Points near the picture's
+    border count more, since objects are filmed near its centre. Nothing is random: the samples are
+    drawn with a fixed seed.
+
+    Parameters
+    ----------
+    flow : ndarray
+        (h, w, 2) float32 pixels.
+    valid : ndarray, optional
+        (h, w) bool or float weights.
+
+    Returns
+    -------
+    parameters : ndarray
+        (8,) float64, for coordinates from -1 to 1 along the longer side, the centre at 0.
+    scale : float
+        Robust standard deviation of the background's residual in pixels, at least 0.05.
+    """
+    height, width = flow.shape[:2]
+    points, prior = _sample_points(height, width)
+    x, y = _coordinates(height, width)
+    x, y = x.ravel()[points], y.ravel()[points]
+    u, v = flow.reshape(-1, 2)[points].astype(np.float64).T
+    weights = prior.copy()
+    if valid is not None:
+        trusted = np.asarray(valid, np.float64).ravel()[points]
+        # A picture that is flat nearly everywhere still has a camera: then every point must do.
+        weights = prior * (trusted if np.count_nonzero(trusted) >= 0.02 * len(points) else trusted + 0.05)
+    parameters = _dominant_affine(x, y, u, v, weights)
+    scale = _scale(_distances(parameters, x, y, u, v), weights)
+    for _ in range(_REWEIGHTINGS):
+        distances = _distances(parameters, x, y, u, v)
+        inside = np.clip(1 - (distances / (_TUKEY * scale)) ** 2, 0, None) ** 2
+        parameters = _least_squares(x, y, u, v, weights * inside)
+        scale = _scale(_distances(parameters, x, y, u, v), weights)
+    return parameters, scale
+
+
+def camera_flow(parameters: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return the flow (h, w, 2) float32 that a fitted camera motion causes on a grid of ``size``."""
+    height, width = size
+    x, y = _coordinates(height, width)
+    a = parameters.astype(np.float32)
+    bend = a[6] * x + a[7] * y
+    flow = np.empty((height, width, 2), np.float32)
+    flow[..., 0] = a[0] + a[1] * x + a[2] * y + bend * x
+    flow[..., 1] = a[3] + a[4] * x + a[5] * y + bend * y
+    return flow
+
+
+@lru_cache(maxsize=8)
+def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    half = max(height, width) / 2
+    x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / half
+    y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / half
+    columns, rows = np.meshgrid(x, y)
+    return columns, rows
+
+
+@lru_cache(maxsize=8)
+def _sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    step = max(1.0, (height * width / _POINTS) ** 0.5)
+    rows = np.arange(step / 2, height, step).astype(int)
+    columns = np.arange(step / 2, width, step).astype(int)
+    points = (rows[:, None] * width + columns).ravel()
+    # Relative distance from the centre, 1 on the border of the picture whatever its aspect.
+    outwards = np.maximum(
+        np.abs(2 * (rows[:, None] + 0.5) / height - 1), np.abs(2 * (columns[None] + 0.5) / width - 1)
+    ).ravel()
+    return points, 0.2 + 0.8 * outwards**2
+
+
+def _dominant_affine(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    chance = weights / weights.sum()
+    triples = generator.choice(len(x), size=(_HYPOTHESES, 3), p=chance)
+    ones = np.ones_like(x)
+    design = np.stack([ones, x, y], axis=1).astype(np.float64)
+    corners = design[triples]
+    # Thin triangles extrapolate wildly; they are left out by the determinant, twice their area.
+    wide = np.abs(np.linalg.det(corners)) > 0.05
+    flow = np.stack([u, v], axis=1)
+    candidates = np.linalg.solve(corners[wide], flow[triples[wide]]) if wide.any() else np.empty((0, 3, 2))
+    median = np.zeros((1, 3, 2))
+    median[0, 0] = np.median(flow, axis=0)
+    candidates = np.concatenate([median, candidates])
+    misses = design[None] @ candidates - flow[None]
+    distances = np.hypot(misses[..., 0], misses[..., 1])
+    # A soft count of agreeing points, at two tolerances: fine for a sharp fit,
+    # coarse where parallax spreads the background.
+    agreement = sum((np.maximum(0, 1 - (distances / limit) ** 2) @ weights) for limit in (0.5, 2.0))
+    best = candidates[int(np.argmax(agreement))]
+    return np.concatenate([best[:, 0], best[:, 1], np.zeros(2)])
+
+
+def _least_squares(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    design = np.zeros((2 * len(x), _PARAMETERS))
+    design[: len(x), 0] = design[len(x) :, 3] = 1
+    design[: len(x), 1] = design[len(x) :, 4] = x
+    design[: len(x), 2] = design[len(x) :, 5] = y
+    design[: len(x), 6], design[: len(x), 7] = x * x, x * y
+    design[len(x) :, 6], design[len(x) :, 7] = x * y, y * y
+    weighted = design * np.concatenate([weights, weights])[:, None]
+    # A little ridge keeps few or ill-spread points from bending the plane.
+    normal = design.T @ weighted + np.diag([1e-6] * 6 + [1e-3] * 2) * max(weights.sum(), 1e-9)
+    return np.asarray(np.linalg.solve(normal, weighted.T @ np.concatenate([u, v])))
+
+
+def _distances(parameters: np.ndarray, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    a = parameters
+    bend = a[6] * x + a[7] * y
+    return np.asarray(
+        np.hypot(a[0] + a[1] * x + a[2] * y + bend * x - u, a[3] + a[4] * x + a[5] * y + bend * y - v), np.float64
+    )
+
+
+def _scale(distances: np.ndarray, weights: np.ndarray) -> float:
+    # The weighted 40 % point rather than the median: half the picture may be objects. For the length
+    # of a two-dimensional normal error that point lies at 1.01 standard deviations.
+    order = np.argsort(distances)
+    reached = np.cumsum(weights[order])
+    index = int(np.searchsorted(reached, 0.4 * reached[-1]))
+    return max(float(distances[order[min(index, len(order) - 1)]]) / 1.011, _SMALLEST_SCALE)

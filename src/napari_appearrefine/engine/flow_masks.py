@@ -1,0 +1,228 @@
+"""Masks from motion: flow, the moving pixels, objects with ids through time, labels of the video's size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from .. import __version__
+from ..core.clip import Clip
+from ..core.errors import UserError
+from ..core.events import Event, FrameLabels, Progress, Report
+from ..core.labels import label_dtype
+from ..core.parameters import FlowMaskParameters
+from .device import pick_device
+from .flow import working_size
+from .flow_sources import flow_between_from, flow_sequence
+from .foreground import ForegroundModel, ThresholdForeground
+from .motion_cues import iterate_motion_cues
+from .oclr_objects import collect_planes
+from .regions import Patch
+from .temporal import steady
+from .track_choice import choose_objects
+from .tracking import Tracker
+
+_OUTLINE_BLUR = 0.7
+_SURE_INSIDE, _SURE_OUTSIDE = 0.6, 0.4
+
+
+def flow_masks(
+    clip: Clip,
+    parameters: FlowMaskParameters | None = None,
+    *,
+    foreground: ForegroundModel | None = None,
+) -> Iterator[Event]:
+    """Compute masks of the objects that move by themselves.
+
+    Parameters
+    ----------
+    clip : Clip
+        The video, at least two frames.
+    parameters : FlowMaskParameters, optional
+        Settings; the built-in model by default.
+    foreground : ForegroundModel, optional
+        What finds moving pixels, instead of loading the built-in network.
+
+    Yields
+    ------
+    Progress, FrameLabels, Report
+        Progress while motion is measured, then the labels of each frame in order, and the report.
+        Ids 1, 2, ... go to the objects in order of prominence.
+
+    Raises
+    ------
+    UserError
+        If the video has a single frame, nothing moves in it, a checkpoint or flow file is
+        unusable, or the device is not there.
+    """
+    started = time.perf_counter()
+    parameters = parameters or FlowMaskParameters()
+    if len(clip) < 2:
+        raise UserError(f"{clip.name} has only one frame, so there is no motion to see; import or paint masks instead.")
+    device = pick_device(parameters.device)
+    if parameters.model == "oclr":
+        name, objects = "oclr", (yield from _oclr_masks(clip, parameters, device))
+    else:
+        model = foreground or load_foreground(device)
+        name, objects = model.name, (yield from _tracked_masks(clip, parameters, model))
+    yield Report(
+        frames=len(clip),
+        objects=objects,
+        scores=[],
+        exemplars={},
+        seconds=round(time.perf_counter() - started, 3),
+        model=name,
+        device=device.type,
+        version=__version__,
+    )
+
+
+def load_foreground(device: torch.device) -> ForegroundModel:
+    """Load the built-in motion network, or the threshold where its weights are not installed."""
+    from .builtin_motion import load_motion_network
+
+    try:
+        network: ForegroundModel = load_motion_network(device)
+    except FileNotFoundError:
+        return ThresholdForeground()
+    return network
+
+
+def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Bring the masks of one frame to the video's size with smooth outlines.
+
+    Parameters
+    ----------
+    planes : mapping of int to ndarray
+        Object id to (h, w) float32 on the working grid, above 0.5 where the object is.
+    size : tuple of int
+        Height and width of the result.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) uint8 or uint16: the object whose interpolated plane is highest, where it is above 0.5.
+    """
+    labels = np.zeros(size, label_dtype(list(planes)))
+    best = np.full(size, 0.5, np.float32)
+    for object_id, plane in planes.items():
+        occupied = plane > 0.45
+        if not occupied.any():
+            continue
+        window, values = _enlarge(plane, occupied, size)
+        higher = values > best[window]
+        best[window][higher] = values[higher]
+        labels[window][higher] = object_id
+    return labels
+
+
+def _enlarge(plane: np.ndarray, occupied: np.ndarray, size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Interpolate only the part of a plane where there is something."""
+    scales = size[0] / plane.shape[0], size[1] / plane.shape[1]
+    bounds = []
+    for axis in (0, 1):
+        places = np.flatnonzero(occupied.any(axis=1 - axis))
+        low, high = (places[0] - 1) * scales[axis], (places[-1] + 2) * scales[axis]
+        bounds.append((max(int(low), 0), min(int(np.ceil(high)), size[axis])))
+    (top, bottom), (left, right) = bounds
+    # Pixel centres of the two grids lie at (i + 0.5) * scale - 0.5 of each other.
+    there = np.array(
+        [
+            [1 / scales[1], 0, (left + 0.5) / scales[1] - 0.5],
+            [0, 1 / scales[0], (top + 0.5) / scales[0] - 0.5],
+        ]
+    )
+    values = cv2.warpAffine(
+        plane,
+        there,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return (slice(top, bottom), slice(left, right)), values
+
+
+def _tracked_masks(
+    clip: Clip, parameters: FlowMaskParameters, model: ForegroundModel
+) -> Generator[Event, None, list[int]]:
+    size = working_size(clip.size)
+    given = None if parameters.flow_root is None else flow_between_from(parameters.flow_root, clip, size)
+    tracker = Tracker()
+    yield Progress("Measuring motion", 0, len(clip))
+    cues_of_frames = iterate_motion_cues(clip, size=size, flow_between=given)
+    found = ((model.foreground(image, cues), cues) for _, image, cues in cues_of_frames)
+    for frame, (probability, cues) in enumerate(steady(steady(found))):
+        tracker.advance(probability, cues)
+        yield Progress("Measuring motion", frame + 1, len(clip))
+    chosen = choose_objects(tracker.tracks, tracker.neighbourhoods, tracker.absorptions, len(clip), parameters.objects)
+    if not chosen:
+        raise _nothing_moves(clip)
+    rests = _rests(tracker, chosen)
+    yield Progress("Writing masks", 0, len(clip))
+    for frame in range(len(clip)):
+        yield FrameLabels(frame, _frame_labels(tracker, frame, chosen, rests.get(frame, []), clip.size))
+        yield Progress("Writing masks", frame + 1, len(clip))
+    return sorted(set(chosen.values()))
+
+
+def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device) -> Generator[Event, None, list[int]]:
+    from .oclr_masks import OclrModel
+
+    if parameters.checkpoint is None:
+        raise UserError("--model oclr needs the published checkpoint; name its file with --checkpoint.")
+    model = OclrModel.load(parameters.checkpoint, device)
+    to_next, to_previous = (flow_sequence(clip, gap, parameters.flow_root) for gap in (1, -1))
+    yield Progress("Measuring motion", 0, len(clip))
+    packed = yield from collect_planes(model.masks(to_next, to_previous), len(clip), parameters.objects)
+    objects: set[int] = set()
+    yield Progress("Writing masks", 0, len(clip))
+    for frame, plane in enumerate(packed):
+        labels = plane.unpack()
+        present = [int(object_id) for object_id in np.unique(labels) if object_id]
+        objects |= set(present)
+        planes = {object_id: (labels == object_id).astype(np.float32) for object_id in present}
+        yield FrameLabels(frame, render_labels(planes, clip.size))
+        yield Progress("Writing masks", frame + 1, len(clip))
+    if not objects:
+        raise _nothing_moves(clip)
+    return sorted(objects)
+
+
+def _nothing_moves(clip: Clip) -> UserError:
+    return UserError(f"Nothing moves by itself in {clip.name}; import or paint masks instead of computing them.")
+
+
+def _rests(tracker: Tracker, chosen: Mapping[int, int]) -> dict[int, list[tuple[int, Patch]]]:
+    rests: dict[int, list[tuple[int, Patch]]] = {}
+    for track in tracker.tracks:
+        if track.id in chosen:
+            for frame, patch in track.rests:
+                rests.setdefault(frame, []).append((chosen[track.id], patch))
+    return rests
+
+
+def _frame_labels(
+    tracker: Tracker,
+    frame: int,
+    chosen: Mapping[int, int],
+    rests: Sequence[tuple[int, Patch]],
+    size: tuple[int, int],
+) -> np.ndarray:
+    objects = np.zeros(len(tracker.tracks) + 1, np.int32)
+    objects[list(chosen)] = list(chosen.values())
+    labels = objects[tracker.labels[frame].unpack()]
+    probability = tracker.probabilities[frame].unpack().astype(np.float32) / 255
+    for object_id, patch in rests:
+        patch.paint(labels, object_id, only_where=0)
+    planes = {}
+    for object_id in np.unique(labels[labels > 0]):
+        inside = labels == object_id
+        plane = np.where(inside, np.maximum(probability, _SURE_INSIDE), np.minimum(probability, _SURE_OUTSIDE))
+        plane[(labels > 0) & ~inside] = 0
+        planes[int(object_id)] = cv2.GaussianBlur(plane, (0, 0), _OUTLINE_BLUR)
+    rendered = render_labels(planes, size)
+    return rendered.astype(label_dtype(list(chosen.values())))

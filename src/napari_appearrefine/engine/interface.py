@@ -1,0 +1,109 @@
+"""What a model must offer to be used for refinement: features, score, correct. A new model is one new file."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..core.clip import Clip, FrameSource
+from ..core.events import FrameLabels, Progress
+from ..core.labels import as_labels, planes_of
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """What a model reads of one clip, frame by frame.
+
+    Parameters
+    ----------
+    clip : Clip
+        The video.
+    masks : FrameSource
+        (T, Y, X) label maps of the video's size.
+    areas : dict of int to ndarray
+        Object id, ascending, to (T,) areas in pixels, from :func:`core.labels.object_areas`.
+    features : callable
+        Frame index to whatever the model's own ``features`` returned for that frame.
+    masks_name : str
+        What to call the masks in messages.
+    """
+
+    clip: Clip
+    masks: FrameSource
+    areas: Mapping[int, np.ndarray]
+    features: Callable[[int], Any]
+    masks_name: str = "masks"
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of the objects, ascending."""
+        return list(self.areas)
+
+    def planes(self, frame: int, object_ids: Sequence[int] | None = None) -> np.ndarray:
+        """Return the masks of one frame as (Q, Y, X) bool, one plane an object."""
+        labels = as_labels(self.masks[frame], self.masks_name, frame)
+        return planes_of(labels, self.object_ids if object_ids is None else object_ids)
+
+
+class RefinementModel(Protocol):
+    """A selector and a corrector that share features.
+
+    Attributes
+    ----------
+    name : str
+        Short name for reports.
+    spreads_exemplars : bool
+        Whether exemplars are kept apart in time (True) or are plainly the best scores (False).
+    """
+
+    name: str
+    spreads_exemplars: bool
+
+    def features(self, image: np.ndarray) -> Any:
+        """Compute what the model needs of one frame's appearance; (Y, X, 3) uint8 in, anything out."""
+
+    def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+        """Judge every mask; yield progress, return (T, Q) float32, higher is better."""
+
+    def correct(
+        self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> Iterator[FrameLabels]:
+        """Repair every frame from the exemplars of each object id; frames may come in any order, each once."""
+
+
+class FeatureCache:
+    """Features of the frames used last, within a limit of memory.
+
+    Parameters
+    ----------
+    compute : callable
+        Frame index to features.
+    size_of : callable
+        Features to bytes.
+    limit : int
+        Bytes to keep at most; the frames used longest ago leave first.
+    """
+
+    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 1 << 30) -> None:
+        self._compute = compute
+        self._size_of = size_of
+        self._limit = limit
+        self._bytes = 0
+        self._kept: OrderedDict[int, Any] = OrderedDict()
+
+    def __call__(self, frame: int) -> Any:
+        """Return the features of a frame, computed now if they are not kept."""
+        if frame in self._kept:
+            self._kept.move_to_end(frame)
+            return self._kept[frame]
+        features = self._compute(frame)
+        self._kept[frame] = features
+        self._bytes += self._size_of(features)
+        while self._bytes > self._limit and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= self._size_of(oldest)
+        return features

@@ -1,0 +1,1 @@
+"""The networks themselves, as plain torch modules."""

@@ -1,0 +1,153 @@
+"""The built-in refinement network: match a frame against exemplars, then draw the mask from the frame's own pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbone import LEVEL_CHANNELS
+from .blocks import Block
+
+KEY_CHANNELS = 64
+KEY_STRIDE = 8
+TEMPERATURES = (0.1, 0.025)
+MATCH_CHANNELS = 3 * len(TEMPERATURES)
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the exemplars of one or more objects look like.
+
+    Parameters
+    ----------
+    keys : Tensor
+        (m, 64) unit vectors, one a position of an exemplar.
+    inside, outside : Tensor
+        (m, o) weights: how much each position counts as object ``o``, and as not ``o``.
+    frames : Tensor
+        (m,) int64, the frame that each position comes from.
+    """
+
+    keys: Tensor
+    inside: Tensor
+    outside: Tensor
+    frames: Tensor
+
+
+def match(queries: Tensor, keys: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
+    """Compare every position of a frame with every remembered position, for all objects at once.
+
+    At a coarse and a fine temperature s, the evidence for a set of positions with weights w is
+    ``s * log sum_i w_i exp((similarity_i - 1) / s)``, a soft maximum of the similarity. Cost and
+    memory are those of one product for all objects, whatever their number.
+
+    Parameters
+    ----------
+    queries : Tensor
+        (..., p, c) unit vectors.
+    keys : Tensor
+        (..., m, c) unit vectors.
+    inside, outside : Tensor
+        (..., m, o) non-negative weights.
+
+    Returns
+    -------
+    Tensor
+        (..., o, 6, p) float32: for each temperature the share of the inside among all matches in
+        0..1, the evidence inside and the evidence outside.
+    """
+    similarity = queries @ keys.transpose(-1, -2)
+    maps = []
+    response = torch.exp((similarity.float() - 1) / TEMPERATURES[0])
+    for index, temperature in enumerate(TEMPERATURES):
+        if index:
+            # exp(x / 0.025) is the fourth power of exp(x / 0.1): two squarings instead of another exp.
+            response = response.square().square()
+        within, without = response @ inside + _FLOOR, response @ outside + _FLOOR
+        maps += [within / (within + without), temperature * within.log(), temperature * without.log()]
+    return torch.stack(maps, -3).movedim(-1, -3)
+
+
+class MatchingNetwork(nn.Module):
+    """Keys for matching, and a U-Net that turns matches, the frame's rough mask and its pixels into a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key_8 = nn.Conv2d(LEVEL_CHANNELS[2], KEY_CHANNELS, 1)
+        self.key_16 = nn.Conv2d(LEVEL_CHANNELS[3], KEY_CHANNELS, 1)
+        self.key_32 = nn.Conv2d(LEVEL_CHANNELS[4], KEY_CHANNELS, 1)
+        self.image_2 = nn.Conv2d(LEVEL_CHANNELS[0], 12, 1)
+        self.image_4 = nn.Conv2d(LEVEL_CHANNELS[1], 24, 1)
+        self.image_8 = nn.Conv2d(LEVEL_CHANNELS[2], 32, 1)
+        self.image_16 = nn.Conv2d(LEVEL_CHANNELS[3], 64, 1)
+        self.image_32 = nn.Conv2d(LEVEL_CHANNELS[4], 64, 1)
+        self.down_8 = Block(32 + MATCH_CHANNELS + 2, 80)
+        self.down_16 = Block(80 + 64, 112)
+        self.down_32 = Block(112 + 64, 128)
+        self.up_16 = Block(128 + 112, 96)
+        self.up_8 = Block(96 + 80, 64)
+        self.up_4 = Block(64 + 24 + 2, 40)
+        self.up_2 = Block(40 + 12 + 2, 24)
+        self.output_2 = nn.Conv2d(24, 1, 1)
+        self.edge = nn.Sequential(
+            nn.Conv2d(24 + 3 + 2, 12, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(12, 1, 3, padding=1)
+        )
+
+    def keys(self, features: list[Tensor]) -> Tensor:
+        """Return unit vectors (b, 64, h / 8, w / 8) whose products measure likeness."""
+        size = features[2].shape[-2:]
+        keys = self.key_8(features[2])
+        for level, projection in ((features[3], self.key_16), (features[4], self.key_32)):
+            keys = keys + F.interpolate(projection(level), size=size, mode="bilinear", align_corners=False)
+        return F.normalize(keys.float(), dim=1)
+
+    def image_levels(self, features: list[Tensor]) -> list[Tensor]:
+        """Project the pyramid (strides 2 to 32) once, for any number of objects."""
+        projections = (self.image_2, self.image_4, self.image_8, self.image_16, self.image_32)
+        return [projection(level) for projection, level in zip(projections, features, strict=True)]
+
+    def forward(self, image: Tensor, levels: list[Tensor], matches: Tensor, masks: Tensor) -> Tensor:
+        """Draw the masks.
+
+        Parameters
+        ----------
+        image : Tensor
+            (b, 3, h, w) RGB in 0..1.
+        levels : list of Tensor
+            From :meth:`image_levels`, batch b.
+        matches : Tensor
+            (b, 6, h / 8, w / 8) from :func:`match`.
+        masks : Tensor
+            (b, 2, h, w) float: the rough mask of the object, which may be wrong, and those of all
+            other objects.
+
+        Returns
+        -------
+        Tensor
+            (b, 1, h, w) logits.
+        """
+        at_2, at_4 = F.avg_pool2d(masks, 2), F.avg_pool2d(masks, 4)
+        at_8 = F.interpolate(F.avg_pool2d(masks, 8), size=levels[2].shape[-2:])
+        eighth = self.down_8(torch.cat([levels[2], matches.to(levels[2].dtype), at_8.to(levels[2].dtype)], 1))
+        sixteenth = self.down_16(torch.cat([_halve(eighth, levels[3]), levels[3]], 1))
+        x = self.down_32(torch.cat([_halve(sixteenth, levels[4]), levels[4]], 1))
+        x = self.up_16(torch.cat([_grow(x, sixteenth), sixteenth], 1))
+        x = self.up_8(torch.cat([_grow(x, eighth), eighth], 1))
+        x = self.up_4(torch.cat([_grow(x, levels[1]), levels[1], at_4.to(x.dtype)], 1))
+        x = self.up_2(torch.cat([_grow(x, levels[0]), levels[0], at_2.to(x.dtype)], 1))
+        coarse = _grow(self.output_2(x), image)
+        fine = self.edge(torch.cat([_grow(x, image), image.to(x.dtype) - 0.5, masks.to(x.dtype)], 1))
+        logits: Tensor = coarse + fine
+        return logits
+
+
+def _grow(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _halve(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(F.avg_pool2d(x, 2, ceil_mode=True), size=like.shape[-2:])

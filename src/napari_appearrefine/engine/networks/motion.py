@@ -1,0 +1,101 @@
+"""The built-in motion network: residual flow and appearance of one frame to the probability of moving objects."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..motion_cues import GAPS, MotionCues
+from .backbone import LEVEL_CHANNELS
+from .blocks import Block
+
+CUE_CHANNELS = 3 * len(GAPS) + 2
+_FLOW_CHANNELS = (24, 32, 48, 64, 96)
+_IMAGE_CHANNELS = (12, 16, 32, 64, 96)
+_DECODER_CHANNELS = (24, 40, 64, 96)
+
+
+def cue_channels(cues: MotionCues) -> np.ndarray:
+    """Turn the motion of one frame into the network's input.
+
+    For each gap the residual flow in units of the background's noise, compressed by asinh so that
+    a running dog and a crawling snail look alike, and the inconsistency; then the texture and the
+    logarithm of the noise at the first gap.
+
+    Returns
+    -------
+    ndarray
+        (C, h / 2, w / 2) float16.
+    """
+    height, width = cues.size
+    half = (width // 2, height // 2)
+    channels = []
+    for residual, missed, scale in zip(cues.residual, cues.inconsistency, cues.scale, strict=True):
+        small = cv2.resize(residual, half, interpolation=cv2.INTER_AREA)
+        channels += list(np.arcsinh(small / (scale + 0.3)).transpose(2, 0, 1) * 0.5)
+        channels.append(np.log1p(cv2.resize(missed, half, interpolation=cv2.INTER_AREA)))
+    channels.append(np.log1p(cv2.resize(cues.texture, half, interpolation=cv2.INTER_AREA)) * 0.5)
+    channels.append(np.full(half[::-1], np.log(float(cues.scale[0]) + 0.05), np.float32))
+    return np.stack(channels).astype(np.float16)
+
+
+def mirror_cues(cues: Tensor) -> Tensor:
+    """Mirror cue channels (b, c, h, w) left to right: the horizontal flow changes its sign."""
+    flipped = cues.flip(-1).clone()
+    flipped[:, [3 * gap for gap in range(len(GAPS))]] *= -1
+    return flipped
+
+
+class MotionNetwork(nn.Module):
+    """A U-Net over flow whose levels also see the image's features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = CUE_CHANNELS
+        self.flow_blocks = nn.ModuleList()
+        for channels in _FLOW_CHANNELS:
+            self.flow_blocks.append(Block(inputs, channels))
+            inputs = channels
+        self.image_blocks = nn.ModuleList(
+            nn.Conv2d(features, channels, 1) for features, channels in zip(LEVEL_CHANNELS, _IMAGE_CHANNELS, strict=True)
+        )
+        self.decoder = nn.ModuleList()
+        inputs = _FLOW_CHANNELS[-1] + _IMAGE_CHANNELS[-1]
+        self.bottom = Block(inputs, 128, dilation=2)
+        inputs = 128
+        for level in (3, 2, 1, 0):
+            outputs = _DECODER_CHANNELS[level]
+            self.decoder.append(Block(inputs + _FLOW_CHANNELS[level] + _IMAGE_CHANNELS[level], outputs))
+            inputs = outputs
+        self.output = nn.Conv2d(inputs, 1, 1)
+
+    def forward(self, cues: Tensor, features: list[Tensor]) -> Tensor:
+        """Compute the logits of "a moving object is here".
+
+        Parameters
+        ----------
+        cues : Tensor
+            (b, C, h / 2, w / 2) from :func:`cue_channels`.
+        features : list of Tensor
+            The backbone's pyramid of the (b, 3, h, w) image.
+
+        Returns
+        -------
+        Tensor
+            (b, 1, h / 2, w / 2) logits.
+        """
+        flow_levels = []
+        x = cues
+        for level, block in enumerate(self.flow_blocks):
+            x = block(F.avg_pool2d(x, 2, ceil_mode=True) if level else x)
+            flow_levels.append(x)
+        image_levels = [block(level) for block, level in zip(self.image_blocks, features, strict=True)]
+        x = self.bottom(torch.cat([flow_levels[-1], image_levels[-1]], 1))
+        for level, block in zip((3, 2, 1, 0), self.decoder, strict=True):
+            x = F.interpolate(x, size=flow_levels[level].shape[-2:], mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, flow_levels[level], image_levels[level]], 1))
+        logits: Tensor = self.output(x)
+        return logits

@@ -1,0 +1,305 @@
+"""The published model: DINO features, the released selector and corrector, behind the common interface."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..core.events import FrameLabels, Progress
+from ..core.parameters import RefineParameters
+from .checkpoints import CORRECTOR, DINO8, DINO16, DINO_PAGE, PROJECT_PAGE, SELECTOR, load_network
+from .interface import ClipInputs
+from .networks.attention import FRAMES_A_STEP, run_to_end
+from .networks.corrector import Corrected, Corrector, Memory, ObjectExemplars
+from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes, small_image
+from .networks.selector import Selector, clip_scores, error_sums
+from .networks.vit import CHANNELS, DinoViT
+from .selection import select_exemplars
+from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
+
+
+@dataclass(frozen=True)
+class SelectorInputs:
+    """What the selector needs of every frame, gathered once for all objects.
+
+    Parameters
+    ----------
+    images : ndarray
+        (T, 128, 224, 3) uint8.
+    dino16 : ndarray
+        (T, 112, 384) float32.
+    packed_masks : ndarray
+        (T, Q, 3584) uint8, eight pixels of a 128 x 224 mask in each byte.
+    """
+
+    images: np.ndarray
+    dino16: np.ndarray
+    packed_masks: np.ndarray
+
+    def masks(self, place: int | None) -> np.ndarray:
+        """Return the masks of one object by its place in the order of ids, or empty ones: (T, 128, 224) bool."""
+        shape = (len(self.images), HEIGHT, WIDTH)
+        if place is None:
+            return np.zeros(shape, bool)
+        return np.unpackbits(self.packed_masks[:, place], axis=1).reshape(shape).astype(bool)
+
+
+class PublishedModel:
+    """Selector and corrector of "Appearance-Based Refinement for Object-Centric Motion Segmentation" (ECCV 2024).
+
+    Parameters
+    ----------
+    selector, corrector : Selector, Corrector
+        Networks with their weights.
+    dino8, dino16 : DinoViT
+        Feature networks of patch 8 and 16 with their weights.
+    device : torch.device
+        Where to compute.
+    """
+
+    name = "published"
+    spreads_exemplars = False
+
+    def __init__(
+        self, selector: Selector, corrector: Corrector, dino8: DinoViT, dino16: DinoViT, device: torch.device
+    ) -> None:
+        # Without parameters that want gradients nothing is recorded, also between the yields of a generator,
+        # where a torch.inference_mode() block would leak into whoever runs in the same thread.
+        self.selector = selector.to(device).eval().requires_grad_(False)
+        self.corrector = corrector.to(device).eval().requires_grad_(False)
+        self.dino8 = dino8.to(device).eval().requires_grad_(False)
+        self.dino16 = dino16.to(device).eval().requires_grad_(False)
+        self.device = device
+        self._absent: tuple[weakref.ref[ClipInputs], np.ndarray] | None = None
+
+    @classmethod
+    def load(cls, parameters: RefineParameters, device: torch.device) -> PublishedModel:
+        """Load the four checkpoints that the parameters name.
+
+        Raises
+        ------
+        UserError
+            If a checkpoint is not given, missing, or not what it should be.
+        """
+        selector, corrector = parameters.selector_checkpoint, parameters.corrector_checkpoint
+        dino8, dino16 = parameters.dino8, parameters.dino16
+        if selector is None or corrector is None or dino8 is None or dino16 is None:
+            given = ((SELECTOR, selector), (CORRECTOR, corrector), (DINO8, dino8), (DINO16, dino16))
+            missing = [f"{network.title} with {network.flag}" for network, path in given if path is None]
+            raise UserError(
+                f"The published model lacks checkpoints: download the authors' from {PROJECT_PAGE} and DINO's from "
+                f"{DINO_PAGE}, then give {', '.join(missing)}."
+            )
+        return cls(
+            load_network(SELECTOR, selector, device),
+            load_network(CORRECTOR, corrector, device),
+            load_network(DINO8, dino8, device),
+            load_network(DINO16, dino16, device),
+            device,
+        )
+
+    def features(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute what the networks need of one frame.
+
+        Parameters
+        ----------
+        image : ndarray
+            (Y, X, 3) uint8.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``image`` (128, 224, 3) uint8, ``dino8`` (448, 384) and ``dino16`` (112, 384) float32.
+        """
+        small = small_image(image)
+        rgb = self._tensor(normalised(small))[None]
+        dino8, dino16 = (network(rgb)[0].cpu().numpy() for network in (self.dino8, self.dino16))
+        return {"image": small, "dino8": dino8, "dino16": dino16}
+
+    def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+        """Judge every mask by the selector.
+
+        Yields
+        ------
+        Progress
+            A step of reading appearance or of scoring.
+
+        Returns
+        -------
+        ndarray
+            (T, Q) float32; each column sums to 1: a rank within the clip, not a probability of being right.
+        """
+        gathered = yield from self.gather(inputs)
+        places: list[int | None] = list(range(len(inputs.object_ids)))
+        if any(None in group for group in object_groups(inputs.object_ids)):
+            places.append(None)
+        done, total = 0, len(places) * self._scoring_steps(len(inputs.clip))
+        columns = []
+        for place in places:
+            steps = self._score_masks(gathered, place)
+            while True:
+                yield Progress("Scoring masks", done, total)
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    columns.append(end.value)
+                    break
+                done += 1
+        yield Progress("Scoring masks", total, total)
+        if places[-1] is None:
+            self._absent = (weakref.ref(inputs), columns.pop())
+        return np.stack(columns, axis=1)
+
+    def correct(
+        self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> Iterator[FrameLabels]:
+        """Repair every frame, window by window; frames come in order.
+
+        Parameters
+        ----------
+        inputs : ClipInputs
+            The clip.
+        scores : ndarray
+            (T, Q) what :meth:`score` returned.
+        exemplars : dict of int to sequence of int
+            Frames that serve as examples for each object id.
+        """
+        groups = object_groups(inputs.object_ids)
+        memories = [self.memory(inputs, group, scores, exemplars) for group in groups]
+        for window in windows(len(inputs.clip)):
+            logits = [
+                self.correct_window(inputs, window, group, memory).logits
+                for group, memory in zip(groups, memories, strict=True)
+            ]
+            probabilities = torch.cat(logits, dim=1).sigmoid().cpu().numpy()
+            for frame, of_frame in zip(window.final, probabilities, strict=True):
+                yield FrameLabels(frame, labels_from_probabilities(of_frame, groups, inputs.clip.size))
+
+    def gather(self, inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
+        """Gather what the selector needs of every frame, yielding progress."""
+        images, features, masks = [], [], []
+        for frame in range(len(inputs.clip)):
+            yield Progress("Reading appearance", frame, len(inputs.clip))
+            found = inputs.features(frame)
+            images.append(found["image"])
+            features.append(found["dino16"])
+            planes = _planes(inputs, frame, inputs.object_ids)
+            masks.append(np.packbits(planes.reshape(len(planes), -1), axis=1))
+        yield Progress("Reading appearance", len(inputs.clip), len(inputs.clip))
+        return SelectorInputs(np.stack(images), np.stack(features), np.stack(masks))
+
+    def error_maps(self, gathered: SelectorInputs, masks: np.ndarray) -> Iterator[tuple[int, Tensor] | None]:
+        """Predict where the masks of one object are wrong.
+
+        Frames are encoded twice, before and after the attention between frames, as keeping the
+        encoder's levels would take 3.4 MB a frame.
+
+        Parameters
+        ----------
+        gathered : SelectorInputs
+            The clip.
+        masks : ndarray
+            (T, 128, 224) bool.
+
+        Yields
+        ------
+        tuple of int and Tensor, or None
+            The first frame of a few and their error maps (B, 3, 128, 224), probabilities; None
+            after a step of work that gave no map yet.
+        """
+        chunks = _chunks(len(masks))
+        embedded = []
+        for chunk in chunks:
+            bottleneck = self._encode(gathered, masks, chunk)[-1]
+            embedded.append(self.selector.embed(bottleneck, self._tensor(gathered.dino16[chunk])))
+            yield None
+        related = yield from self.selector.relate(torch.cat(embedded))
+        for chunk in chunks:
+            yield chunk.start, self.selector.decode(related[chunk], self._encode(gathered, masks, chunk))
+
+    def memory(
+        self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> Memory:
+        """Prepare the exemplars of one group of objects for all windows; arguments as of :meth:`correct`."""
+        objects = []
+        for object_id in group:
+            if object_id is None:
+                column = self._scores_of_absent(inputs)
+                count = max(len(frames) for frames in exemplars.values())
+                nothing = np.zeros(len(column), np.int64)
+                chosen: Sequence[int] = select_exemplars(column[:, None], {0: nothing}, count)[0]
+            else:
+                column, chosen = scores[:, inputs.object_ids.index(object_id)], exemplars[object_id]
+            masks = [_planes(inputs, frame, (object_id,)) for frame in chosen]
+            dino8 = [inputs.features(frame)["dino8"] for frame in chosen]
+            objects.append(
+                ObjectExemplars(
+                    frames=torch.tensor(chosen, dtype=torch.int64, device=self.device),
+                    scores=self._tensor(column[list(chosen)].astype(np.float32)),
+                    masks=self._tensor(np.asarray(masks, np.float32).reshape(-1, HEIGHT, WIDTH)),
+                    dino8=self._tensor(np.asarray(dino8, np.float32).reshape(-1, HEIGHT * WIDTH // 64, CHANNELS)),
+                )
+            )
+        return self.corrector.remember(objects, (HEIGHT // 8, WIDTH // 8))
+
+    def correct_window(self, inputs: ClipInputs, window: Window, group: ObjectGroup, memory: Memory) -> Corrected:
+        """Correct the final frames of one window for one group of objects."""
+        found = [inputs.features(frame) for frame in window.frames]
+        masks = np.stack([_planes(inputs, frame, group) for frame in window.frames])
+        corrected: Corrected = self.corrector(
+            self._tensor(normalised(np.stack([each["image"] for each in found]))),
+            self._tensor(masks.astype(np.float32)),
+            self._tensor(np.stack([each["dino8"] for each in found])),
+            torch.tensor(window.frames, device=self.device),
+            memory,
+            wanted=len(window.final),
+        )
+        return corrected
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def _encode(self, gathered: SelectorInputs, masks: np.ndarray, chunk: slice) -> list[Tensor]:
+        rgb = self._tensor(normalised(gathered.images[chunk]))
+        return self.selector.encode(rgb, self._tensor(masks[chunk, None].astype(np.float32)))
+
+    def _scoring_steps(self, frames: int) -> int:
+        return 2 * len(_chunks(frames)) + self.selector.number_of_steps(frames)
+
+    def _score_masks(self, gathered: SelectorInputs, place: int | None) -> Generator[None, None, np.ndarray]:
+        masks = gathered.masks(place)
+        errors = torch.zeros(len(masks))
+        for result in self.error_maps(gathered, masks):
+            if result is not None:
+                start, maps = result
+                errors[start : start + len(maps)] = error_sums(maps).cpu()
+            yield
+        areas = torch.from_numpy(masks.sum(axis=(1, 2), dtype=np.float32))
+        scores: np.ndarray = clip_scores(errors, areas).numpy()
+        return scores
+
+    def _scores_of_absent(self, inputs: ClipInputs) -> np.ndarray:
+        """Return the selector's (T,) scores of empty masks, which the released code computes for absent objects."""
+        if self._absent is None or self._absent[0]() is not inputs:
+            scores = run_to_end(self._score_masks(run_to_end(self.gather(inputs)), None))
+            self._absent = (weakref.ref(inputs), scores)
+        return self._absent[1]
+
+
+def _chunks(frames: int) -> list[slice]:
+    return [slice(start, start + FRAMES_A_STEP) for start in range(0, frames, FRAMES_A_STEP)]
+
+
+def _planes(inputs: ClipInputs, frame: int, group: Sequence[int | None]) -> np.ndarray:
+    present = [object_id for object_id in group if object_id is not None]
+    planes = np.zeros((len(group), HEIGHT, WIDTH), bool)
+    if present:
+        places = [place for place, object_id in enumerate(group) if object_id is not None]
+        planes[places] = resized_planes(inputs.planes(frame, present))
+    return planes

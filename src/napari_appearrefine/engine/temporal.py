@@ -1,0 +1,53 @@
+"""Foreground made steady in time: each frame's probability averaged with its neighbours' along the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from .flow import warp
+from .motion_cues import MotionCues
+
+_TRUST = 2.0
+
+Found = tuple[np.ndarray, MotionCues]
+
+
+def steady(frames: Iterable[Found]) -> Iterator[Found]:
+    """Average the probability of each frame with that of the next and the previous one.
+
+    A neighbour counts less where the flow there and back does not return to its start. Memory is
+    that of three frames.
+
+    Parameters
+    ----------
+    frames : iterable of (ndarray, MotionCues)
+        (h, w) float32 probability and the cues, with the gaps 1 and -1, of successive frames.
+
+    Yields
+    ------
+    ndarray, MotionCues
+        The same frames with averaged probability, one frame late.
+    """
+    before: np.ndarray | None = None
+    current: Found | None = None
+    for following in frames:
+        if current is not None:
+            yield _averaged(before, current, following[0]), current[1]
+            before = current[0]
+        current = following
+    if current is not None:
+        yield _averaged(before, current, None), current[1]
+
+
+def _averaged(before: np.ndarray | None, current: Found, after: np.ndarray | None) -> np.ndarray:
+    probability, cues = current
+    total, weights = probability.astype(np.float32), np.ones_like(probability, np.float32)
+    for gap, neighbour in ((1, after), (-1, before)):
+        if neighbour is not None:
+            index = cues.gaps.index(gap)
+            weight = 1 / (1 + (cues.inconsistency[index] / _TRUST) ** 2)
+            total = total + weight * warp(neighbour, cues.flow[index])
+            weights = weights + weight
+    return np.asarray(total / weights, np.float32)

@@ -1,0 +1,181 @@
+"""Which tracks are one object, and which objects are worth showing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from .tracking import LONGEST_ABSENCE, Neighbourhood, Track
+
+_LEAST_SHARE_OF_LARGEST = 0.08
+_LEAST_FRAMES = 4
+_LEAST_PRESENCE = 0.15
+_LONG_PRESENCE = 25
+_LONGEST_OVERLAP = 6
+_LARGEST_GROWTH = 5
+_END = 8
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How alike two tracks must be to count as parts of one object.
+
+    Parameters
+    ----------
+    together : float
+        Share of the shorter track's frames in which the other is seen too.
+    near : float
+        Share of those in which the two are near each other.
+    difference : float
+        Their motions' difference over the longer of them, at most.
+    reach : float
+        How far from where one ends the other may begin to continue it, in units of its size.
+    turn : float
+        Their motions' difference over the longer of them, at most, for one to continue the other.
+    """
+
+    together: float
+    near: float
+    difference: float
+    reach: float
+    turn: float
+
+
+STRICT = Alike(together=0.6, near=0.6, difference=0.45, reach=1.25, turn=0.6)
+LENIENT = Alike(together=0.4, near=0.5, difference=1.0, reach=2.0, turn=0.9)
+
+
+def choose_objects(
+    tracks: Sequence[Track],
+    neighbourhoods: Mapping[tuple[int, int], Neighbourhood],
+    absorptions: Sequence[tuple[int, int]],
+    length: int,
+    limit: int | None = None,
+) -> dict[int, int]:
+    """Join tracks that are parts of one object, rank the objects and keep the prominent ones.
+
+    An object's prominence is its probability summed over pixels and frames. Without a limit, an
+    object is kept if it is at least 8 % as prominent as the first and is seen in 15 % of the clip
+    (or in 25 frames): rather one too few than a wrong one. With a limit, parts are joined more
+    readily as long as there are more objects than that.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        All tracks of the clip.
+    neighbourhoods, absorptions : mapping, sequence
+        From :class:`~napari_appearrefine.engine.tracking.Tracker`.
+    length : int
+        Frames of the clip.
+    limit : int, optional
+        At most this many objects.
+
+    Returns
+    -------
+    dict of int to int
+        Track id to object id, 1, 2, ... in order of prominence; tracks left out do not appear.
+    """
+    groups = join_parts(tracks, neighbourhoods, absorptions, STRICT)
+    if limit is not None and len(_prominent(groups, length)) > limit:
+        groups = join_parts(tracks, neighbourhoods, absorptions, LENIENT)
+    kept = _prominent(groups, length)[:limit]
+    return {track.id: object_id for object_id, group in enumerate(kept, start=1) for track in group}
+
+
+def join_parts(
+    tracks: Sequence[Track],
+    neighbourhoods: Mapping[tuple[int, int], Neighbourhood],
+    absorptions: Sequence[tuple[int, int]],
+    alike: Alike,
+) -> list[list[Track]]:
+    """Group tracks that are parts of one object.
+
+    These are tracks that are near each other and move alike whenever both are seen, that continue
+    one another, and that were absorbed before they were established.
+
+    Returns
+    -------
+    list of list of Track
+        The groups, the most prominent first.
+    """
+    by_id = {track.id: track for track in tracks}
+    leader = {track.id: track.id for track in tracks}
+
+    def find(track_id: int) -> int:
+        while leader[track_id] != track_id:
+            leader[track_id] = leader[leader[track_id]]
+            track_id = leader[track_id]
+        return track_id
+
+    for one, other in [*successions(tracks, alike), *absorptions]:
+        leader[find(one)] = find(other)
+    for (one, other), near in neighbourhoods.items():
+        both = len(set(by_id[one].frames) & set(by_id[other].frames))
+        shorter = min(len(by_id[one].frames), len(by_id[other].frames))
+        if (
+            both >= alike.together * shorter
+            and near.frames >= alike.near * both
+            and near.difference <= alike.difference * near.motion
+        ):
+            leader[find(one)] = find(other)
+    groups: dict[int, list[Track]] = {}
+    for track in tracks:
+        groups.setdefault(find(track.id), []).append(track)
+    return sorted(groups.values(), key=_prominence, reverse=True)
+
+
+def successions(tracks: Sequence[Track], alike: Alike) -> list[tuple[int, int]]:
+    """Find tracks that begin about where and when another one ends, and move on as it did.
+
+    Returns
+    -------
+    list of (int, int)
+        Ids of the earlier and the later track; each is the earlier of one pair at most, and the later of one.
+    """
+    long_enough = [track for track in tracks if len(track.frames) >= _LEAST_FRAMES]
+    found = []
+    for earlier, later in product(long_enough, repeat=2):
+        pause = later.frames[0] - earlier.frames[-1]
+        if earlier.frames[0] < later.frames[0] and -_LONGEST_OVERLAP <= pause <= LONGEST_ABSENCE:
+            distance = _succession_distance(earlier, later, pause, alike.turn)
+            if distance < alike.reach:
+                found.append((distance, earlier.id, later.id))
+    pairs: list[tuple[int, int]] = []
+    for _, one, other in sorted(found):
+        if all(one != first and other != second for first, second in pairs):
+            pairs.append((one, other))
+    return pairs
+
+
+def _succession_distance(earlier: Track, later: Track, pause: int, turn: float) -> float:
+    """Return how far the later track begins from where the earlier one would be, in units of their size."""
+    # What vanishes behind something is seen in part at last, and so is what emerges: the largest area of several
+    # frames is its size, and each centre may be wrong by about half of it.
+    areas = max(earlier.areas[-_END:]), max(later.areas[:_END])
+    before, after = np.mean(earlier.residuals[-_END:], axis=0), np.mean(later.residuals[:_END], axis=0)
+    faster = max(np.linalg.norm(before), np.linalg.norm(after))
+    if max(areas) > _LARGEST_GROWTH * min(areas) or np.linalg.norm(before - after) > turn * faster:
+        return float("inf")
+    if pause <= 0:
+        expected = earlier.centres[int(np.searchsorted(earlier.frames, later.frames[0]))]
+    else:
+        ends = earlier.centres[-_END:]
+        velocity = (ends[-1] - ends[0]) / max(earlier.frames[-1] - earlier.frames[-len(ends)], 1)
+        expected = ends[-1] + velocity * pause
+    return float(np.linalg.norm(later.centres[0] - expected) / max(areas) ** 0.5)
+
+
+def _prominence(group: list[Track]) -> float:
+    return sum(track.weight for track in group)
+
+
+def _prominent(groups: list[list[Track]], length: int) -> list[list[Track]]:
+    if not groups:
+        return []
+    least = _LEAST_SHARE_OF_LARGEST * _prominence(groups[0])
+    needed = min(max(_LEAST_FRAMES, _LEAST_PRESENCE * length), _LONG_PRESENCE, length)
+    seen = [len({frame for track in group for frame in track.frames}) for group in groups]
+    return [group for group, count in zip(groups, seen, strict=True) if _prominence(group) >= least and count >= needed]

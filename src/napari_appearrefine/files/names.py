@@ -1,0 +1,58 @@
+"""Names of numbered files: their order and which of them count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+
+
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Return a key that sorts numbers in names by value, so that 9 comes before 10."""
+    parts = re.split(r"(\d+)", name)
+    return (*(int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)), name)
+
+
+def numbered_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the folder's files of these suffixes in natural order; hidden files do not count.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be read, or two files would be the same frame.
+    """
+    try:
+        files = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+        ]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
+    files.sort(key=lambda path: natural_key(path.stem))
+    for path, following in pairwise(files):
+        if path.stem == following.stem:
+            raise UserError(f"{folder} holds both {path.name} and {following.name}; keep one file for each frame.")
+    return files
+
+
+def existing(path: str | Path) -> Path:
+    """Return the path if there is something at it.
+
+    Raises
+    ------
+    UserError
+        If there is nothing.
+    """
+    path = Path(path).expanduser()
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    if not there:
+        raise UserError(f"{path} does not exist; check the path.")
+    return path

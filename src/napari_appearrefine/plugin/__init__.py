@@ -1,0 +1,1 @@
+"""The napari side: the only code that knows napari and Qt."""

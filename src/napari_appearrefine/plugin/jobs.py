@@ -1,0 +1,313 @@
+"""The only maker of workers: runs the engine in a thread, on copies of arrays; its events reach the main thread."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from ..core.clip import Clip, FrameSource
+from ..core.errors import UserError
+from ..core.events import Event, FrameLabels, Progress
+from ..core.labels import as_labels, check_masks
+from ..core.parameters import FlowMaskParameters, RefineParameters
+from .layers import empty_labels
+
+_SECONDS_BETWEEN_PROGRESS = 0.05
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The copies of arrays that a run works with; comes before its first frame.
+
+    Parameters
+    ----------
+    baseline : ndarray
+        (T, Y, X) what the output held when the run began; the worker reads it, nobody writes it.
+    output : ndarray or None
+        (T, Y, X) data for a new layer, or None if the output is a layer that exists.
+    """
+
+    baseline: np.ndarray
+    output: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run ended early: one sentence for the person, and the traceback as text if it was no user error."""
+
+    message: str
+    details: str = ""
+
+
+JobEvent = Event | Prepared | Failure
+MakeEvents = Callable[[], Iterator[JobEvent]]
+RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str], Iterator[Event]]
+FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
+
+
+class Job(Protocol):
+    """A run that was started."""
+
+    def cancel(self) -> None:
+        """Ask the run to stop at its next event; what it gave before stays valid."""
+
+    def detach(self) -> None:
+        """Cancel, and give no more events or end: whoever listened is going away."""
+
+
+StartJob = Callable[[MakeEvents, Callable[[JobEvent], None], Callable[[], None]], Job]
+
+
+def refine_events(clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str) -> Iterator[Event]:
+    """Refine with the engine, which is imported here, in the worker's thread."""
+    prepare_engine()
+    from ..engine.refinement import refine
+
+    yield from refine(clip, masks, parameters, masks_name=masks_name)
+
+
+def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:
+    """Compute masks from motion with the engine, which is imported here, in the worker's thread."""
+    prepare_engine()
+    from ..engine.flow_masks import flow_masks
+
+    yield from flow_masks(clip, parameters)
+
+
+def refine_copies(
+    clip: Clip,
+    masks: FrameSource,
+    masks_name: str,
+    output: FrameSource | None,
+    parameters: RefineParameters,
+    engine: RefineEvents,
+) -> Iterator[JobEvent]:
+    """Copy the masks of a layer, then refine the copy.
+
+    Parameters
+    ----------
+    clip : Clip
+        The video.
+    masks : FrameSource
+        (T, Y, X) data of the layer with the masks, which a person may go on editing.
+    masks_name : str
+        What to call the masks in messages.
+    output : FrameSource or None
+        Data of the layer that will be written to; None for a new layer; ``masks`` itself for
+        refinement in place.
+    parameters : RefineParameters
+        Settings.
+    engine : callable
+        What refines.
+
+    Raises
+    ------
+    UserError
+        If masks and clip do not belong together, or no mask holds an object.
+    """
+    check_masks(masks, clip, masks_name)
+    copy = yield from _copied(masks, masks_name)
+    if output is None:
+        yield Prepared(copy, copy.copy())
+    elif output is masks:
+        yield Prepared(copy, None)
+    else:
+        yield Prepared((yield from _copied(output, masks_name)), None)
+    yield from engine(clip, copy, parameters, masks_name)
+
+
+def flow_mask_copies(
+    clip: Clip, output: FrameSource | None, parameters: FlowMaskParameters, engine: FlowMaskEvents
+) -> Iterator[JobEvent]:
+    """Compute masks from motion for a new layer, or for a layer whose content is copied first.
+
+    Raises
+    ------
+    UserError
+        If the clip is too short for motion, or a setting is unusable.
+    """
+    if output is not None:
+        yield Prepared((yield from _copied(output, clip.name)), None)
+    prepared = output is not None
+    for event in engine(clip, parameters):
+        if isinstance(event, FrameLabels) and not prepared:
+            shape = (len(clip), *clip.size)
+            # A baseline of zeros that takes no memory.
+            baseline = np.broadcast_to(np.zeros((), event.labels.dtype), shape)
+            yield Prepared(baseline, np.zeros(shape, event.labels.dtype))
+            prepared = True
+        yield event
+
+
+def start_job(make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_end: Callable[[], None]) -> Job:
+    """Run a generator of events in a worker thread.
+
+    Parameters
+    ----------
+    make_events : callable
+        Makes the generator; called in the thread.
+    on_event : callable
+        Called in the main thread with each event. An error is a :class:`Failure`, the last event.
+    on_end : callable
+        Called in the main thread when the thread is done, after all events.
+    """
+    return _WorkerJob(make_events, on_event, on_end)
+
+
+class _WorkerJob:
+    def __init__(
+        self, make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_end: Callable[[], None]
+    ) -> None:
+        from napari.qt.threading import create_worker
+
+        self._cancelled = threading.Event()
+        self._on_event: Callable[[JobEvent], None] | None = on_event
+        self._on_end: Callable[[], None] | None = on_end
+        self._events = _guarded(make_events, self._cancelled)
+
+        def computing_masks() -> Generator[JobEvent, None, None]:
+            yield from self._events
+
+        self._worker = create_worker(computing_masks)
+        self._worker.yielded.connect(self._relay)
+        self._worker.finished.connect(self._finish)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        # Not worker.quit(), which would leave the generator open: closed in its own thread, the
+        # engine's context managers end where they began.
+        self._cancelled.set()
+
+    def detach(self) -> None:
+        self._on_event = self._on_end = None
+        self.cancel()
+
+    def _relay(self, event: JobEvent) -> None:
+        if isinstance(event, Failure) and event.details:
+            _log.error("%s\n%s", event.message, event.details)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _finish(self) -> None:
+        # Open still if napari itself has stopped the worker, as it does when a window closes.
+        self._events.close()
+        on_end, self._on_end, self._on_event = self._on_end, None, None
+        if on_end is not None:
+            on_end()
+
+
+def _guarded(make_events: MakeEvents, cancelled: threading.Event) -> Generator[JobEvent, None, None]:
+    failure = None
+    try:
+        with closing(cast(Any, make_events())) as events:
+            for event in _not_too_often(events):
+                if cancelled.is_set():
+                    return
+                yield event
+                if cancelled.is_set():
+                    return
+    except Exception as error:
+        # As a value, because napari's generator workers swallow RuntimeError, torch's out-of-memory
+        # among them; as text, because a traceback keeps the tensors of its frames alive.
+        failure = failure_of(error)
+    if failure is not None:
+        yield failure
+
+
+def _not_too_often(events: Iterator[JobEvent]) -> Iterator[JobEvent]:
+    shown, stage = 0.0, None
+    for event in events:
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.stage == stage and event.done < event.total and now - shown < _SECONDS_BETWEEN_PROGRESS:
+                continue
+            shown, stage = now, event.stage
+        yield event
+
+
+def failure_of(error: Exception) -> Failure:
+    """Turn an error into a sentence that a person can act on."""
+    if isinstance(error, UserError):
+        return Failure(str(error))
+    text = " ".join(str(error).split())
+    # torch has its own class on a GPU and a plain RuntimeError on the CPU; neither may be imported here.
+    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "not enough memory" in text.lower():
+        sentence = (
+            "The memory is used up; close other programs, choose the device cpu, or use a smaller or shorter video."
+        )
+    elif isinstance(error, OSError) and error.strerror:
+        sentence = f"{error.filename or 'A file'} cannot be used ({error.strerror.lower()}); check it and try again."
+    else:
+        sentence = f"The computation stopped with an unexpected {type(error).__name__} ({text}); please report this."
+    return Failure(sentence, "".join(traceback.format_exception(error)))
+
+
+def _copied(source: FrameSource, name: str) -> Generator[JobEvent, None, np.ndarray]:
+    copy = empty_labels(source)
+    for index in range(len(copy)):
+        copy[index] = as_labels(source[index], name, index)
+        yield Progress("Reading masks", index + 1, len(copy))
+    return copy
+
+
+def prepare_engine() -> None:
+    """Import torch without freezing the window, and leave the window a core of its own; call it in the worker.
+
+    torch's threads are told to sleep, not spin, while they wait for each other: on a busy computer
+    of two cores spinning made the built-in model seven times slower (70 s instead of 9 s) and
+    starved the window. OpenMP reads this once, when torch is loaded; a person's own setting stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" not in sys.modules:
+        _load_torch_libraries()
+    with _no_garbage_collection():
+        from ..engine.device import leave_a_core_free
+    leave_a_core_free()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    # The import makes so many objects that three full collections of 0.1 to 0.2 s fall into it, and
+    # each stops the window as well.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _load_torch_libraries() -> None:
+    """Load torch's shared libraries without the interpreter's lock.
+
+    ``import torch`` holds it meanwhile, and so does ``ctypes.CDLL(path)``: 0.3 s with a warm disk
+    cache, 0.8 s with a cold one. A call of the C library's own dlopen does not, and a library that is
+    loaded already costs the import next to nothing.
+    """
+    suffix = {"linux": "so", "darwin": "dylib"}.get(sys.platform)
+    spec = find_spec("torch")
+    if suffix is None or spec is None:
+        return
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    for folder in spec.submodule_search_locations or []:
+        # In the order and with the flags of torch's own loader; a library that is not there is no error.
+        for name, mode in (("torch_global_deps", os.RTLD_GLOBAL), ("torch_cpu", os.RTLD_LOCAL)):
+            path = Path(folder) / "lib" / f"lib{name}.{suffix}"
+            dlopen(os.fsencode(path), mode | os.RTLD_NOW)

@@ -1,0 +1,1 @@
+"""What the user sees; these touch no pixels and import no torch."""

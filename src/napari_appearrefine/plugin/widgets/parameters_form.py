@@ -1,0 +1,89 @@
+"""A form for a dataclass of settings, made from what the fields say about themselves."""
+
+from __future__ import annotations
+
+from dataclasses import Field, fields
+from typing import Any, Generic, TypeVar
+
+from magicgui.widgets import ComboBox, FileEdit, SpinBox
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+
+ParametersT = TypeVar("ParametersT")
+
+
+class ParametersForm(QWidget, Generic[ParametersT]):
+    """Shows settings and gives them back.
+
+    A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box,
+    anything else is a path; ``help`` is the tooltip; ``only_for`` names the value of the field
+    ``model`` without which the field is hidden.
+
+    Parameters
+    ----------
+    parameters : dataclass instance
+        The settings to begin with.
+    left_out : set of str
+        Names of fields that are shown elsewhere; they keep their values.
+    parent : QWidget, optional
+        Parent widget.
+    """
+
+    def __init__(
+        self, parameters: ParametersT, left_out: frozenset[str] = frozenset(), parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._parameters = parameters
+        self._fields = [setting for setting in fields(parameters) if setting.name not in left_out]  # type: ignore[arg-type]
+        self._inputs: dict[str, Any] = {}
+        self._labels: dict[str, QLabel] = {}
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for setting in self._fields:
+            widget = _input_for(setting, getattr(parameters, setting.name))
+            label = QLabel(_title_of(setting.name))
+            for part in (label, widget.native):
+                part.setToolTip(setting.metadata["help"])
+            layout.addRow(label, widget.native)
+            self._inputs[setting.name], self._labels[setting.name] = widget, label
+        if "model" in self._inputs:
+            self._inputs["model"].changed.connect(self._show_what_applies)
+            self._show_what_applies(self._inputs["model"].value)
+
+    def input(self, name: str) -> Any:
+        """Return the input of one field."""
+        return self._inputs[name]
+
+    def parameters(self, **others: Any) -> ParametersT:
+        """Return the settings as they are now; ``others`` are values of fields shown elsewhere.
+
+        Raises
+        ------
+        UserError
+            If a value is outside its limits.
+        """
+        values = {setting.name: getattr(self._parameters, setting.name) for setting in fields(self._parameters)}  # type: ignore[arg-type]
+        model = self._inputs["model"].value if "model" in self._inputs else None
+        for setting in self._fields:
+            applies = setting.metadata.get("only_for") in (None, model)
+            values[setting.name] = self._inputs[setting.name].value if applies else None
+        return type(self._parameters)(**(values | others))
+
+    def _show_what_applies(self, model: str) -> None:
+        for setting in self._fields:
+            applies = setting.metadata.get("only_for") in (None, model)
+            self._labels[setting.name].setVisible(applies)
+            self._inputs[setting.name].native.setVisible(applies)
+
+
+def _input_for(setting: Field[Any], value: Any) -> Any:
+    if "choices" in setting.metadata:
+        return ComboBox(value=value, choices=setting.metadata["choices"])
+    if "minimum" in setting.metadata:
+        return SpinBox(value=value, min=setting.metadata["minimum"], max=setting.metadata["maximum"])
+    return FileEdit(value=value, mode="d" if setting.metadata.get("folder") else "r", nullable=True)  # type: ignore[arg-type]
+
+
+def _title_of(name: str) -> str:
+    return name.replace("_", " ").replace("dino", "DINO ").capitalize().replace("Dino", "DINO")

@@ -1,0 +1,254 @@
+"""The dock widget "Refine masks": choose the video, choose or find masks, refine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from ...core.errors import UserError
+from ...core.events import Progress
+from ...core.parameters import FlowMaskParameters, RefineParameters
+from ..controller import RefineController, RunResult, State, Task
+from ..preferences import preferred_parameters
+from ..result_text import describe
+from ..time_left import in_words
+from .layer_combo import LayerCombo
+from .parameters_form import ParametersForm
+
+_OPEN, _CLOSED = "▾  Advanced", "▸  Advanced"
+
+
+class RefinePanel(QWidget):
+    """Shows a :class:`~napari_appearrefine.plugin.controller.RefineController` from top to bottom.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer; napari gives it by the parameter's name.
+    controller : RefineController, optional
+        What does the work; one of its own by default.
+    """
+
+    def __init__(self, napari_viewer: Any, controller: RefineController | None = None) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.controller = controller or RefineController(napari_viewer)
+        self._was_docked = False
+
+        self.video_combo = LayerCombo("Open a video first")
+        self.video_combo.setToolTip("The Image layer with the video, time on its first axis.")
+        self.masks_combo = LayerCombo("Choose masks, or find them below")
+        self.masks_combo.setToolTip("The Labels layer with one rough mask for each frame of the video.")
+        self.objects_spin = QSpinBox()
+        self.objects_spin.setRange(0, 255)
+        self.objects_spin.setSpecialValueText("auto")
+        self.objects_spin.setToolTip("How many moving objects to find at most; auto finds the number by itself.")
+        self.find_button = QPushButton("Masks from motion")
+        self.find_button.setToolTip("Compute rough masks of everything that moves differently from the camera.")
+        self.refine_button = QPushButton("Refine")
+        self.refine_button.setToolTip(
+            "Find the frames whose masks are good, and repair the others after their example."
+        )
+        self.output_label = _text_label()
+        self.stage_label = _text_label()
+        self.progress_bar = QProgressBar()
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop, and keep the frames that are finished.")
+        self.result_label = _text_label()
+        self.result_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.refine_form: ParametersForm[RefineParameters] = ParametersForm(preferred_parameters())
+        self.motion_form: ParametersForm[FlowMaskParameters] = ParametersForm(
+            FlowMaskParameters(), left_out=frozenset({"objects", "device"})
+        )
+        self._lay_out()
+
+        self._connections = [
+            (self.video_combo.layer_changed, self._on_video_chosen),
+            (self.masks_combo.layer_changed, self._on_masks_chosen),
+            (self.find_button.clicked, self._on_find_clicked),
+            (self.refine_button.clicked, self._on_refine_clicked),
+            (self.cancel_button.clicked, self._on_cancel_clicked),
+            (self.controller.state_changed, self._on_state_changed),
+            (self.controller.progress_changed, self._on_progress_changed),
+            (self.controller.run_finished, self._on_run_finished),
+            (self.controller.run_failed, self._on_run_failed),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        self.destroyed.connect(self.controller.shut_down)
+        self.reset_choices()
+        self._show_state()
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that there are now; napari calls this when layers come, go or are renamed."""
+        layers = list(self._viewer.layers)
+        self.video_combo.set_layers([layer for layer in layers if isinstance(layer, Image)])
+        self.masks_combo.set_layers([layer for layer in layers if isinstance(layer, Labels)])
+        self._show_state()
+
+    def shut_down(self) -> None:
+        """Stop what runs and let go of the viewer."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        if self._connections:
+            self.controller.shut_down()
+        self._connections = []
+
+    def event(self, event: QEvent | None) -> bool:
+        """Notice that the dock widget around the panel was closed: napari then takes the panel out of it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self.shut_down()
+        return bool(super().event(event))
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        objects_label = QLabel("Objects")
+        objects_label.setToolTip(self.objects_spin.toolTip())
+        row.addWidget(objects_label)
+        row.addWidget(self.objects_spin)
+        row.addWidget(self.find_button, 1)
+        # The arrow is part of the text: superqt paints its own in black, before napari sets the theme.
+        nothing = QPixmap(1, 1)
+        nothing.fill(Qt.GlobalColor.transparent)
+        self.advanced = QCollapsible(_CLOSED, expandedIcon=QIcon(nothing), collapsedIcon=QIcon(nothing))
+        self.advanced.toggled.connect(lambda is_open: self.advanced.setText(_OPEN if is_open else _CLOSED))
+        self.advanced.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.advanced.addWidget(_group("Refinement", self.refine_form))
+        self.advanced.addWidget(_group("Masks from motion", self.motion_form))
+        self.progress_box = QWidget()
+        progress_layout = QVBoxLayout(self.progress_box)
+        progress_layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.stage_label, self.progress_bar, self.cancel_button):
+            progress_layout.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.addWidget(_group("1  Video", self.video_combo))
+        layout.addWidget(_group("2  Masks", self.masks_combo, row))
+        layout.addWidget(_group("3  Refine", self.refine_button, self.output_label))
+        layout.addWidget(self.advanced)
+        layout.addWidget(self.progress_box)
+        layout.addWidget(self.result_label)
+        layout.addStretch(1)
+
+    def _on_video_chosen(self, layer: Image | None) -> None:
+        self.controller.choose_video(layer)
+        self._show_state()
+
+    def _on_masks_chosen(self, layer: Labels | None) -> None:
+        self.controller.choose_masks(layer)
+        self._show_state()
+
+    def _on_find_clicked(self) -> None:
+        try:
+            parameters = self.motion_form.parameters(
+                objects=self.objects_spin.value() or None, device=self.refine_form.input("device").value
+            )
+        except UserError as error:
+            self._on_run_failed(str(error))
+            return
+        self._begin("Starting")
+        self.controller.find_masks(parameters)
+
+    def _on_refine_clicked(self) -> None:
+        try:
+            parameters = self.refine_form.parameters()
+        except UserError as error:
+            self._on_run_failed(str(error))
+            return
+        self._begin("Starting")
+        self.controller.refine(parameters)
+
+    def _on_cancel_clicked(self) -> None:
+        self.cancel_button.setEnabled(False)
+        self.stage_label.setText("Stopping")
+        self.controller.cancel()
+
+    def _begin(self, stage: str) -> None:
+        self.result_label.clear()
+        self.stage_label.setText(stage)
+        self.progress_bar.setRange(0, 0)
+
+    def _on_state_changed(self, _state: State) -> None:
+        self._show_state()
+
+    def _on_progress_changed(self, progress: Progress, seconds_left: float | None) -> None:
+        if self.cancel_button.isEnabled():
+            rest = "" if seconds_left is None else f", {in_words(seconds_left)}"
+            self.stage_label.setText(f"{progress.stage}: {progress.done} of {progress.total}{rest}")
+        self.progress_bar.setRange(0, progress.total)
+        self.progress_bar.setValue(progress.done)
+
+    def _on_run_finished(self, result: RunResult) -> None:
+        self.result_label.setText(describe(result))
+        if result.task is Task.FIND_MASKS and result.layer is not None:
+            self.masks_combo.choose(result.layer)
+        self._show_state()
+
+    def _on_run_failed(self, message: str) -> None:
+        self.result_label.clear()
+        self._show_state()
+        show_error(message)
+
+    def _show_state(self) -> None:
+        running = self.controller.state is State.RUNNING
+        self.video_combo.setEnabled(not running and self.video_combo.count() > 0)
+        self.masks_combo.setEnabled(not running and self.masks_combo.count() > 0)
+        self.objects_spin.setEnabled(self.controller.can_find_masks)
+        self.find_button.setEnabled(self.controller.can_find_masks)
+        self.refine_button.setEnabled(self.controller.can_refine)
+        self.refine_form.setEnabled(not running)
+        self.motion_form.setEnabled(not running)
+        self.progress_box.setVisible(running)
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self.output_label.setText(self._where_the_result_goes())
+            self.output_label.setVisible(bool(self.output_label.text()))
+
+    def _where_the_result_goes(self) -> str:
+        if self.controller.masks is None:
+            return ""
+        try:
+            name, layer = self.controller.output_of_refinement()
+        except UserError as error:
+            return str(error)
+        if layer is None:
+            return f"The result becomes a new layer, “{name}”."
+        if layer == self.controller.masks:
+            return f"“{name}” is refined in place, with your edits; Ctrl-Z takes it back."
+        return f"The result replaces “{name}”; Ctrl-Z takes it back. To build on edits made there, choose it as masks."
+
+
+def _text_label() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
+def _group(title: str, *content: QWidget | QHBoxLayout) -> QGroupBox:
+    group = QGroupBox(title)
+    layout = QVBoxLayout(group)
+    for part in content:
+        if isinstance(part, QWidget):
+            layout.addWidget(part)
+        else:
+            layout.addLayout(part)
+    return group

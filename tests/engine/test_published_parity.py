@@ -1,0 +1,147 @@
+"""The published networks against what the released code gave for the same weights and inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from published_reference import (
+    NAMES,
+    deterministic_weights,
+    filled,
+    filled_model,
+    inputs_of,
+    recorded_clip,
+    recorded_flow,
+)
+
+from napari_appearrefine.core.clip import Clip
+from napari_appearrefine.core.events import FrameLabels, Progress, Report
+from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
+from napari_appearrefine.engine.interface import ClipInputs
+from napari_appearrefine.engine.networks.attention import run_to_end
+from napari_appearrefine.engine.networks.inputs import normalised, resized_planes
+from napari_appearrefine.engine.networks.oclr import modal_masks
+from napari_appearrefine.engine.oclr_masks import OclrModel
+from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.selection import select_exemplars
+from napari_appearrefine.engine.windows import object_groups, windows
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, np.ndarray]:
+    return recorded_clip()
+
+
+@pytest.fixture(scope="module")
+def inputs(recorded: dict[str, np.ndarray]) -> ClipInputs:
+    return inputs_of(recorded["frames"], recorded["labels"])
+
+
+@pytest.fixture(scope="module")
+def masks(recorded: dict[str, np.ndarray], inputs: ClipInputs) -> np.ndarray:
+    """(T, 3, 128, 224) bool."""
+    return np.stack([resized_planes(inputs.planes(frame)) for frame in range(len(recorded["frames"]))])
+
+
+def worst(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert ours.shape == theirs.shape
+    return float(np.abs(ours - theirs).max())
+
+
+def test_input_is_resized_as_released(recorded, inputs, masks):
+    rgb = np.stack([normalised(inputs.features(frame)["image"]) for frame in range(12)])
+    assert worst(rgb[:, :, ::16, ::16], recorded["rgb_sample"]) < 1e-6
+    assert (np.packbits(masks) == recorded["masks_in"]).all()
+
+
+@pytest.mark.parametrize(("name", "step"), [("dino8", 32), ("dino16", 8)])
+def test_features(recorded, inputs, name, step):
+    features = np.stack([inputs.features(frame)[name] for frame in range(12)])
+    assert worst(features[:, ::step, ::24], recorded[f"{name}_sample"]) < TOLERANCE
+
+
+def test_error_map(recorded, inputs, masks):
+    model = filled_model()
+    gathered = run_to_end(model.gather(inputs))
+    for place in range(3):
+        assert (gathered.masks(place) == masks[:, place]).all()
+        results = [result for result in model.error_maps(gathered, masks[:, place]) if result is not None]
+        assert [start for start, _ in results] == [0, 8]
+        maps = torch.cat([part for _, part in results]).numpy()
+        assert worst(maps[:, :, ::8, ::8], recorded["error_map_sample"][:, place]) < TOLERANCE
+
+
+def test_scores_and_exemplars(recorded, inputs):
+    scores = run_to_end(filled_model().score(inputs))
+    assert scores.dtype == np.float32
+    assert worst(scores, recorded["scores"]) < TOLERANCE
+    exemplars = select_exemplars(scores, inputs.areas, 10)
+    assert list(exemplars.values()) == recorded["exemplars"].tolist()
+
+
+def test_corrected_probabilities_and_semantic_map(recorded, inputs):
+    model = filled_model()
+    exemplars = dict(zip((1, 2, 3), recorded["exemplars"].tolist(), strict=True))
+    (group,) = object_groups(inputs.object_ids)
+    memory = model.memory(inputs, group, recorded["scores"], exemplars)
+    probabilities = np.zeros((12, 3, 128, 224), np.float32)
+    semantic = np.zeros((12, 128, 224), np.uint8)
+    for window in windows(12):
+        corrected = model.correct_window(inputs, window, group, memory)
+        probabilities[list(window.final)] = corrected.logits.sigmoid().numpy()
+        spread = model.corrector.semantic_probabilities(corrected.queries, (128, 224))
+        semantic[list(window.frames)] = spread.argmax(dim=1).numpy()
+    assert worst(probabilities[:, :, ::4, ::4], recorded["probs_sample"]) < TOLERANCE
+    labels = np.where(probabilities.max(axis=1) > 0.5, probabilities.argmax(axis=1) + 1, 0)
+    assert (labels == recorded["refined_128x224"]).mean() > 0.9999
+    # About ten pixels are ties that round-off decides.
+    assert (semantic != recorded["semantic_128x224"]).sum() < 40
+
+
+def test_whole_run_from_released_checkpoints(recorded, tmp_path):
+    paths = {}
+    for network in (SELECTOR, CORRECTOR, DINO8, DINO16):
+        paths[network] = tmp_path / f"{NAMES[network]}.pth"
+        weights = deterministic_weights(network)
+        plain = network in (DINO8, DINO16)
+        torch.save(weights if plain else {"model_state_dict": weights, "iteration": 7}, paths[network])
+    parameters = RefineParameters(
+        model="published",
+        device="cpu",
+        selector_checkpoint=paths[SELECTOR],
+        corrector_checkpoint=paths[CORRECTOR],
+        dino8=paths[DINO8],
+        dino16=paths[DINO16],
+    )
+    events = list(refine(Clip(recorded["frames"]), recorded["labels"], parameters))
+    labels = {event.frame: event.labels for event in events if isinstance(event, FrameLabels)}
+    assert list(labels) == list(range(12))
+    refined = np.stack(list(labels.values()))
+    assert refined.dtype == np.uint8
+    assert (refined == recorded["refined_full"]).mean() > 0.9999
+    report = events[-1]
+    assert isinstance(report, Report)
+    assert report.model == "published"
+    assert list(report.exemplars.values()) == recorded["exemplars"].tolist()
+    assert worst(np.array(report.scores), recorded["scores"]) < TOLERANCE
+    progress = [event for event in events if isinstance(event, Progress) and event.stage == "Scoring masks"]
+    assert [event.done for event in progress] == sorted(event.done for event in progress)
+    assert progress[-1].done == progress[-1].total
+
+
+def test_oclr():
+    recorded = recorded_flow()
+    flow = recorded["flow"].astype(np.float32).transpose(0, 1, 3, 4, 2)
+    model = OclrModel(filled(OCLR), torch.device("cpu"))
+    layers = model.layers(list(flow[:, 0]), list(flow[:, 1]), range(6))
+    assert worst(layers.amodal[:, :, ::4, ::4].numpy(), recorded["amodal_sample"]) < TOLERANCE
+    assert worst(layers.order.numpy(), recorded["order"][0]) < TOLERANCE
+    modal = np.unpackbits(recorded["modal"]).reshape(6, 3, 128, 224).astype(bool)
+    assert (modal_masks(layers).numpy() == modal).mean() > 0.9999
+    found = list(model.masks(list(flow[:, 0]), list(flow[:, 1])))
+    assert [frame for frame, _ in found] == list(range(6))
+    assert (np.stack([planes for _, planes in found]) == modal).mean() > 0.9999

@@ -1,0 +1,158 @@
+"""The benchmark scripts: right figures with a model whose output is known, and honest failure without data."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from napari_appearrefine.core.events import FrameLabels, Progress
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def _script(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class KnownModel:
+    """Scores masks by their true J and answers with the truth, or with its input."""
+
+    name = "known"
+    spreads_exemplars = False
+
+    def __init__(self, truth, perfect):
+        self.truth, self.perfect = truth, perfect
+
+    def features(self, image):
+        return None
+
+    def score(self, inputs):
+        yield Progress("Scoring masks", 0, 1)
+        scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
+        for frame in range(len(inputs.clip)):
+            for column, (object_id, plane) in enumerate(zip(inputs.areas, inputs.planes(frame), strict=True)):
+                true = self.truth[frame] == object_id
+                scores[frame, column] = (true & plane).sum() / max((true | plane).sum(), 1)
+        return scores
+
+    def correct(self, inputs, scores, exemplars):
+        for frame in range(len(inputs.clip)):
+            yield FrameLabels(frame, self.truth[frame] if self.perfect else np.asarray(inputs.masks[frame]))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two clips in DAVIS's layout: one binary object, and two objects with ids."""
+    truths = {}
+    for name, ids in (("one", (1,)), ("two", (1, 2))):
+        truth = np.zeros((12, 60, 80), np.uint8)
+        for t in range(12):
+            for k, object_id in enumerate(ids):
+                truth[t, 8 + 26 * k : 26 + 26 * k, 5 + 4 * t : 25 + 4 * t] = object_id
+        for kind, frames, suffix in (("JPEGImages", truth * 90, "jpg"), ("Annotations", truth, "png")):
+            folder = tmp_path / kind / "480p" / name
+            folder.mkdir(parents=True)
+            for t, frame in enumerate(frames):
+                white = kind == "Annotations" and name == "one"
+                cv2.imwrite(str(folder / f"{t:05d}.{suffix}"), frame * 255 if white else frame)
+        truths[name] = truth
+    return tmp_path, truths
+
+
+def _options(script, data, **changes):
+    given = {
+        "data": data,
+        "input": "damaged",
+        "cache": data / "cache",
+        "fresh": False,
+        "seed": 0,
+        "exemplars": 3,
+        "device": "cpu",
+        "save_masks": None,
+    }
+    return script.Options(**(given | changes))
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_damaged_input_with_a_perfect_and_an_idle_model(data, name):
+    folder, truths = data
+    script = _script("davis_dev")
+    options = _options(script, folder, save_masks=folder / "refined")
+    perfect = script.measure_clip(name, options, KnownModel(truths[name], True))
+    assert perfect["single"] == (name == "one")
+    assert perfect["refined"] == {"J": 1, "F": 1, "J&F": 1}
+    assert 0.3 < perfect["input"]["J"] < 0.95
+    assert len(perfect["damaged_frames"]) == 4
+    assert perfect["on_intact"] == [1, 1]
+    assert perfect["on_damaged"][0] < perfect["on_damaged"][1] == 1
+    assert perfect["selection"]["rank_correlation"] == pytest.approx(1)
+    assert perfect["selection"]["exemplar_J"] == 1
+    assert script.summary([perfect], True)["brought_back"] == pytest.approx(1)
+    written = cv2.imread(str(folder / "refined" / name / "00003.png"), cv2.IMREAD_UNCHANGED)
+    assert written is not None
+
+    idle = script.measure_clip(name, _options(script, folder), KnownModel(truths[name], False))
+    assert idle["input"] == perfect["input"] == idle["refined"]
+    assert script.summary([idle], True)["brought_back"] == 0
+    table = script.table([perfect, idle], True)
+    assert "better than the input on 1 of 2" in table
+    assert "% of lost J brought back" in table
+
+
+def test_flow_masks_are_kept(data):
+    folder, truths = data
+    script = _script("davis_dev")
+    options = _options(script, folder, input="flow")
+    options.cache.mkdir()
+    shifted = np.roll(truths["one"], 2, axis=1)
+    np.savez(options.cache / "one.npz", masks=shifted, seconds=6.0)
+    figures = script.measure_clip("one", options, KnownModel(truths["one"], True))
+    assert figures["flow_seconds"] == 6.0
+    assert figures["input"]["J"] == pytest.approx(16 / 20)
+    assert figures["gain"] == pytest.approx(4 / 20)
+    np.savez(options.cache / "one.npz", masks=np.zeros_like(shifted), seconds=6.0)
+    assert script.measure_clip("one", options)["refined"]["J"] == 0
+
+
+def test_missing_data_is_one_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "davis_dev.py", "--data", tmp_path], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert "give the folder that holds JPEGImages" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_looped_frames_go_forth_and_back():
+    script = _script("speed")
+    frames = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((1, 6, 8), np.uint8)
+    looped = script.LoopedFrames(frames, 11, (12, 16))
+    assert looped.shape == (11, 12, 16)
+    assert [int(looped[t].max()) for t in range(11)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]
+
+
+def test_stages_are_split_at_their_progress():
+    from napari_appearrefine.core.events import Report
+
+    script = _script("speed")
+    report = Report(2, [1], [], {}, 0.0, "known", "cpu", "0")
+    events = [Progress("Scoring masks", 0, 1), Progress("Correcting frames", 0, 2), report]
+    stages = script._timed(iter(events), {"": "selection", "Correcting frames": "correction"}, 2)
+    assert list(stages) == ["selection", "correction"]
+    assert all(figures["peak_memory"] > 2**20 for figures in stages.values())
+    results = [{"model": "builtin", "frames": n, "stages": stages} for n in (50, 100)]
+    json.dumps(results)
+    assert "100 frames" in script.table(results)
+    with pytest.raises(RuntimeError, match="no report"):
+        script._timed(iter(events[:2]), {"": "selection"}, 2)

@@ -1,0 +1,34 @@
+"""The form that is made from a dataclass of settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
+from napari_appearrefine.plugin.widgets.parameters_form import ParametersForm
+
+
+def test_form_is_made_from_the_parameters(qtbot):
+    form = ParametersForm(RefineParameters())
+    qtbot.addWidget(form)
+    assert form.parameters() == RefineParameters()
+    assert form.input("exemplars").max == 50
+    assert "well-segmented frames" in form.input("exemplars").native.toolTip()
+    assert not form.input("dino8").native.isVisibleTo(form)
+    form.input("model").value = "published"
+    assert form.input("dino8").native.isVisibleTo(form)
+    form.input("dino8").value = "weights.pth"
+    form.input("exemplars").value = 3
+    parameters = form.parameters()
+    assert (parameters.model, parameters.exemplars, parameters.dino8.name) == ("published", 3, "weights.pth")
+    form.input("model").value = "builtin"
+    assert form.parameters().dino8 is None
+
+
+def test_fields_shown_elsewhere_are_given(qtbot):
+    form = ParametersForm(FlowMaskParameters(), left_out=frozenset({"objects", "device"}))
+    qtbot.addWidget(form)
+    form.input("flow_root").value = "/flows"
+    assert form.parameters(objects=2, device="cpu") == FlowMaskParameters(
+        objects=2, device="cpu", flow_root=Path("/flows")
+    )

@@ -1,0 +1,124 @@
+"""Scenes: a seed is a scene, truth fits the picture, rendering and training go on where they stopped."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from napari_appearrefine.core.errors import UserError
+from napari_appearrefine.training.batches import flow_plane, iou, matching_batch, motion_batch
+from napari_appearrefine.training.dataset import SceneSet, render_scenes
+from napari_appearrefine.training.photos import PhotoLibrary
+from napari_appearrefine.training.samples import render_cells, render_crossing
+from napari_appearrefine.training.scenes import SceneOptions, render_scene
+from napari_appearrefine.training.trainer import train_network
+
+SMALL = SceneOptions(frames=3, size=(96, 128), objects=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        coarse = rng.integers(0, 255, (12, 16, 3)).astype(np.uint8)
+        image = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{index}.jpg"), image)
+        (folder / f"{index}.txt").write_text("0 0.2 0.2 0.6 0.25 0.5 0.8 0.25 0.7\n1 0.7 0.7 0.72 0.7 0.72 0.71\n")
+    return folder
+
+
+def test_outlines_become_cut_outs_and_specks_are_left_out(photos):
+    library = PhotoLibrary.open(photos)
+    assert len(library.photos) == 3
+    assert len(library.cut_outs) == 3
+    assert all(cut.image.shape[:2] == cut.alpha.shape for cut in library.cut_outs)
+
+
+def test_no_photographs_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"no \.jpg photographs"):
+        PhotoLibrary.open(tmp_path)
+
+
+def test_a_seed_is_a_scene(photos):
+    library = PhotoLibrary.open(photos)
+    first, second = (render_scene(library, np.random.default_rng(7), SMALL) for _ in range(2))
+    assert np.array_equal(first.frames, second.frames)
+    assert np.array_equal(first.labels, second.labels)
+    other = render_scene(library, np.random.default_rng(8), SMALL)
+    assert not np.array_equal(first.frames, other.frames)
+
+
+def test_visible_pixels_lie_inside_the_whole_object(photos):
+    library = PhotoLibrary.open(photos)
+    for seed in range(12):
+        scene = render_scene(library, np.random.default_rng(seed), SMALL)
+        for slot, object_id in enumerate(scene.order):
+            visible = scene.labels == object_id
+            assert not (visible & ~scene.amodal[:, slot]).any()
+
+
+def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
+    whole = list(render_scenes(photos, tmp_path / "whole", 24, 5, SMALL, True))
+    assert whole == [20, 24]
+    cut = render_scenes(photos, tmp_path / "cut", 24, 5, SMALL, True)
+    assert next(cut) == 20
+    cut.close()
+    assert len(SceneSet.open(tmp_path / "cut")) == 20
+    assert list(render_scenes(photos, tmp_path / "cut", 24, 5, SMALL, True)) == [24]
+    a, b = SceneSet.open(tmp_path / "whole"), SceneSet.open(tmp_path / "cut")
+    assert np.array_equal(a.frames, b.frames)
+    assert np.array_equal(a.cues, b.cues)
+    drawn = motion_batch(a, np.random.default_rng(0), 2)
+    assert drawn.images.shape == (2, 3, 96, 128)
+    assert drawn.cues.shape[-2:] == drawn.target.shape[-2:] == (48, 64)
+    matched = matching_batch([a], np.random.default_rng(0), 2, length=3)
+    assert matched.masks.shape == (2, 3, 2, 96, 128)
+    assert matched.targets.shape == (2, 2, 1, 96, 128)
+    assert ((matched.quality >= 0) & (matched.quality <= 1)).all()
+
+
+def test_an_object_gets_its_own_part_of_the_foreground():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 5:20], labels[10:30, 40:55] = 1, 2
+    foreground = np.zeros((20, 30), bool)
+    foreground[4:16, 1:11] = True
+    plane = flow_plane(foreground, labels, 1)
+    assert iou(plane, labels == 1) > 0.5
+    assert not flow_plane(foreground, labels, 2).any()
+
+
+def test_training_that_was_cut_ends_as_if_it_had_not_been(tmp_path):
+    def run(folder, stop_after=None, resume=False):
+        torch.manual_seed(0)
+        network = torch.nn.Linear(4, 1)
+
+        def loss_of(rng):
+            x = torch.from_numpy(rng.normal(size=(16, 4))).float()
+            return (network(x) - x.sum(1, keepdim=True)).square().mean()
+
+        for step in train_network(network, loss_of, lambda net: 0.5, folder, steps=220, rate=0.1, resume=resume):
+            if stop_after and step.step >= stop_after:
+                break
+        return network.weight.detach().clone(), step
+
+    straight, last = run(tmp_path / "straight")
+    assert last.step == 220
+    assert last.loss < 0.1
+    run(tmp_path / "cut", stop_after=120)
+    resumed, _ = run(tmp_path / "cut", resume=True)
+    torch.testing.assert_close(resumed, straight)
+
+
+def test_samples_have_what_they_promise():
+    crossing = render_crossing(np.random.default_rng(0), frames=9)
+    assert set(np.unique(crossing.labels)) == {0, 1, 2}
+    hidden = [np.count_nonzero(labels == 1) for labels in crossing.labels]
+    assert min(hidden) < 0.7 * max(hidden)
+    cells = render_cells(np.random.default_rng(0), frames=3)
+    assert cells.frames.dtype == np.uint16
+    assert len(np.unique(cells.labels)) > 30
+    inside, outside = cells.frames[cells.labels > 0].mean(), cells.frames[cells.labels == 0].mean()
+    assert inside > 1.5 * outside
