@@ -45,8 +45,11 @@ class ClipInputs:
 
     def planes(self, frame: int, object_ids: Sequence[int] | None = None) -> np.ndarray:
         """Return the masks of one frame as (Q, Y, X) bool, one plane an object."""
-        labels = as_labels(self.masks[frame], self.masks_name, frame)
-        return planes_of(labels, self.object_ids if object_ids is None else object_ids)
+        return planes_of(self.labels(frame), self.object_ids if object_ids is None else object_ids)
+
+    def labels(self, frame: int) -> np.ndarray:
+        """Return the masks of one frame as (Y, X) uint16 labels."""
+        return as_labels(self.masks[frame], self.masks_name, frame)
 
 
 class RefinementModel(Protocol):
@@ -62,6 +65,9 @@ class RefinementModel(Protocol):
 
     name: str
     spreads_exemplars: bool
+
+    def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> RefinementModel:
+        """Return the model fitted to a clip of a size (height, width) with objects of these areas; often itself."""
 
     def features(self, image: np.ndarray) -> Any:
         """Compute what the model needs of one frame's appearance; (Y, X, 3) uint8 in, anything out."""

@@ -104,6 +104,10 @@ class PublishedModel:
             device,
         )
 
+    def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> PublishedModel:
+        """Return itself: the published networks have one size for all clips."""
+        return self
+
     def features(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Compute what the networks need of one frame.
 

@@ -75,7 +75,7 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
-    model = model or load_model(parameters)
+    model = (model or load_model(parameters)).fitted_to(clip.size, areas)
     cache = FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
     inputs = ClipInputs(clip, masks, areas, cache, masks_name)
 
