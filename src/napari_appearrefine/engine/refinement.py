@@ -113,7 +113,7 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
             outside = [frame for frame in marked if not 0 <= frame < frames]
             if outside:
                 raise UserError(
-                    f"Frame {outside[0]} is {title} for object {object_id}, but the video has frames 0 to {frames - 1}; "
+                    f"Frame {outside[0]} is {title} for object {object_id}, but the video ends at frame {frames - 1}; "
                     "remove that mark."
                 )
     return guidance
