@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
+from .builtin_memory import Weights, exemplar_weights, reused, weights_near
 from .builtin_weights import inference_dtype, load_part
 from .flow import WORKING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
@@ -19,7 +20,7 @@ from .networks.backbone import Backbone
 from .networks.matching import MatchingNetwork, Memory
 from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
-from .object_memory import RememberedFrame, remember
+from .object_memory import ObjectMemories, RememberedFrame
 
 _WITNESSES = 12
 _GOOD = 0.85
@@ -108,14 +109,14 @@ class BuiltinModel:
         ndarray
             (T, Q) float32: estimated IoU of each mask, 0 for an empty one.
         """
-        witnesses = [
-            dict.fromkeys(_spread(np.flatnonzero(area), area, _WITNESSES), 1.0) for area in inputs.areas.values()
-        ]
-        memories = self._remember(inputs, witnesses)
+        witnesses = {
+            object_id: dict.fromkeys(_spread(np.flatnonzero(area), area, _WITNESSES), 1.0)
+            for object_id, area in inputs.areas.items()
+        }
+        memories = self._memories(inputs)
         scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
         for frame in range(len(inputs.clip)):
-            planes, likely = self._draw(inputs, frame, memories)
-            scores[frame] = [estimated_iou(*pair) for pair in zip(planes, likely, strict=True)]
+            scores[frame] = self._scored(inputs, frame, memories, witnesses)
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
@@ -123,31 +124,58 @@ class BuiltinModel:
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
         """Repair every frame, in order."""
-        weights = [
-            {frame: max(float(scores[frame, slot]), 0.05) for frame in exemplars[object_id]}
-            for slot, object_id in enumerate(inputs.areas)
-        ]
-        memories = self._remember(inputs, weights)
+        weights = exemplar_weights(inputs, scores, exemplars)
+        memories = self._memories(inputs)
         for frame in range(len(inputs.clip)):
-            planes, likely = self._draw(inputs, frame, memories)
-            yield FrameLabels(frame, self._merged(inputs, frame, planes, likely))
+            labels, _ = self._corrected(inputs, frame, memories, weights_near(frame, weights, inputs.guidance))
+            yield FrameLabels(frame, labels)
+
+    def _scored(self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights) -> np.ndarray:
+        def compute() -> tuple[np.ndarray]:
+            masks, drawn = self._draw(inputs, frame, memories(weights))
+            return (np.array([estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)], np.float32),)
+
+        return reused(inputs, "score", frame, weights, compute)[0]
+
+    def _corrected(
+        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (Y, X) labels of a repaired frame, and the (Q,) IoU that they are expected to have."""
+
+        def compute() -> tuple[np.ndarray, np.ndarray]:
+            masks, drawn = self._draw(inputs, frame, memories(weights))
+            repaired = [
+                None if plane is None else trust_good_mask(mask, plane)
+                for mask, plane in zip(masks, drawn, strict=True)
+            ]
+            expected = [
+                0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
+                for plane, likely in zip(repaired, drawn, strict=True)
+            ]
+            return self._merged(inputs, frame, masks, drawn, repaired), np.array(expected, np.float32)
+
+        labels, quality = reused(inputs, "correction", frame, weights, compute)
+        return labels, quality
 
     def _merged(
-        self, inputs: ClipInputs, frame: int, planes: Sequence[Plane | None], likely: Sequence[Plane | None]
+        self,
+        inputs: ClipInputs,
+        frame: int,
+        masks: Sequence[Plane | None],
+        drawn: Sequence[Plane | None],
+        repaired: Sequence[Plane | None],
     ) -> np.ndarray:
-        good, repaired = [], {}
-        for object_id, mask, drawn in zip(inputs.object_ids, planes, likely, strict=True):
-            if drawn is not None:
-                repaired[object_id] = trust_good_mask(mask, drawn)
-            if estimated_iou(mask, drawn) > _GOOD:
-                good.append(object_id)
+        named = zip(inputs.object_ids, repaired, strict=True)
+        planes = {object_id: plane for object_id, plane in named if plane is not None}
+        judged = zip(inputs.object_ids, masks, drawn, strict=True)
+        good = [object_id for object_id, mask, plane in judged if estimated_iou(mask, plane) > _GOOD]
         given = inputs.labels(frame).astype(label_dtype(inputs.object_ids))
-        return merge_with_input(repaired, self._grid(inputs), given, good)
+        return merge_with_input(planes, self._grid(inputs), given, good)
 
     def _grid(self, inputs: ClipInputs) -> tuple[int, int]:
         return working_size(inputs.clip.size, self._side)
 
-    def _remember(self, inputs: ClipInputs, weights: Sequence[Mapping[int, float]]) -> list[Memory | None]:
+    def _memories(self, inputs: ClipInputs) -> ObjectMemories:
         size = self._grid(inputs)
 
         @lru_cache(maxsize=_WITNESSES)
@@ -156,7 +184,7 @@ class BuiltinModel:
             planes = object_planes(inputs.labels(frame), inputs.object_ids, size)
             return RememberedFrame(features.keys, features.grid, planes)
 
-        return remember(frame_of, weights, size)
+        return ObjectMemories(frame_of, size)
 
     def _draw(
         self, inputs: ClipInputs, frame: int, memories: Sequence[Memory | None]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.events import FrameLabels, Progress
+from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
+
+
+class Results(Protocol):
+    """What earlier runs computed."""
+
+    def image_digest(self, frame: int) -> bytes:
+        """Return a digest of the pixels of a frame."""
+
+    def result(
+        self, kind: str, parts: Iterable[Any], compute: Callable[[], tuple[np.ndarray, ...]]
+    ) -> tuple[np.ndarray, ...]:
+        """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,11 @@ class ClipInputs:
         Frame index to whatever the model's own ``features`` returned for that frame.
     masks_name : str
         What to call the masks in messages.
+    guidance : Guidance
+        What a person decided. Exemplars already follow it and settled pixels are put back whatever a
+        model gives; a model may also weigh true masks as what they are.
+    reuse : Results, optional
+        Where results of earlier runs are, if any are kept.
     """
 
     clip: Clip
@@ -37,6 +55,8 @@ class ClipInputs:
     areas: Mapping[int, np.ndarray]
     features: Callable[[int], Any]
     masks_name: str = "masks"
+    guidance: Guidance = field(default_factory=Guidance)
+    reuse: Results | None = None
 
     @property
     def object_ids(self) -> list[int]:

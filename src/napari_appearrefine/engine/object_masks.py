@@ -37,6 +37,10 @@ class Plane:
             values[top - box.top : bottom - box.top, left - box.left : right - box.left] = own
         return values
 
+    def thresholded(self) -> Plane:
+        """Return 1 where the plane is above 0.5, else 0."""
+        return Plane(self.box, (self.values > 0.5).astype(np.float32))
+
     @property
     def area(self) -> float:
         """Sum of the values."""

@@ -39,27 +39,38 @@ class RememberedFrame:
     planes: Sequence[Plane | None]
 
 
-def remember(
-    frame_of: Callable[[int], RememberedFrame], weights: Sequence[Mapping[int, float]], size: tuple[int, int]
-) -> list[Memory | None]:
-    """Collect positions for each object from the frames that teach it, thinned out far from the object.
+class ObjectMemories:
+    """Collects positions for each object from the frames that teach it, and keeps the last memory of each.
 
     Parameters
     ----------
     frame_of : callable
         Frame index to what is there to learn.
-    weights : sequence of mapping
-        For each object, frame to how much it counts, 0 to 1.
     size : tuple of int
         Height and width of the working grid.
-
-    Returns
-    -------
-    list of Memory or None
-        One an object; None for an object without a frame to learn from.
     """
-    budget = int(np.clip(_POSITIONS // max(len(weights), 1), _FEWEST, _MOST))
-    return [_memory(frame_of, slot, chosen, size, budget) if chosen else None for slot, chosen in enumerate(weights)]
+
+    def __init__(self, frame_of: Callable[[int], RememberedFrame], size: tuple[int, int]) -> None:
+        self._frame_of = frame_of
+        self._size = size
+        self._last: dict[int, tuple[Mapping[int, float], Memory]] = {}
+
+    def __call__(self, weights: Mapping[int, Mapping[int, float]]) -> list[Memory | None]:
+        """Return the memory of every object, thinned out far from it; None for one without a frame to learn from.
+
+        Parameters
+        ----------
+        weights : mapping of int to mapping
+            For each object id, in the order of the planes, frame to how much it counts, 0 to 1.
+        """
+        budget = int(np.clip(_POSITIONS // max(len(weights), 1), _FEWEST, _MOST))
+        return [self._memory(slot, chosen, budget) if chosen else None for slot, chosen in enumerate(weights.values())]
+
+    def _memory(self, slot: int, chosen: Mapping[int, float], budget: int) -> Memory:
+        # Neighbouring frames mostly learn from the same ones.
+        if slot not in self._last or self._last[slot][0] != chosen:
+            self._last[slot] = (chosen, _memory(self._frame_of, slot, chosen, self._size, budget))
+        return self._last[slot][1]
 
 
 def _memory(

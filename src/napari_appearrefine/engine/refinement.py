@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import numpy as np
+
 from .. import __version__
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, Progress, Report
+from ..core.events import Event, FrameLabels, Progress, Report
+from ..core.guidance import Guidance, keep_settled
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .interface import ClipInputs, FeatureCache, RefinementModel
+from .reuse import RunStore
 from .selection import select_exemplars
 
 
@@ -41,6 +45,8 @@ def refine(
     *,
     model: RefinementModel | None = None,
     masks_name: str = "masks",
+    guidance: Guidance | None = None,
+    store: RunStore | None = None,
 ) -> Iterator[Event]:
     """Refine the masks of a clip.
 
@@ -56,6 +62,12 @@ def refine(
         A loaded model to use again instead of loading one.
     masks_name : str
         What to call the masks in messages.
+    guidance : Guidance, optional
+        What a person decided: exemplars pinned and banned, masks that are true, masks that are locked.
+        The pixels of an object in a frame where it is true or locked come out exactly as they went in.
+    store : RunStore, optional
+        Keeps the model, features and results for the next run of this process, which then computes only
+        what depends on what changed. The result is the same with and without.
 
     Yields
     ------
@@ -75,15 +87,23 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
-    model = (model or load_model(parameters)).fitted_to(clip.size, areas)
-    cache = FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
-    inputs = ClipInputs(clip, masks, areas, cache, masks_name)
+    model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    model = model.fitted_to(clip.size, areas)
+    reuse = store.start(model, clip) if store else None
+    cache = (
+        (lambda frame: reuse.features(frame, _bytes_of))
+        if reuse
+        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
+    )
+    guidance = _checked(guidance or Guidance(), len(clip))
+    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
     scores = yield from model.score(inputs)
-    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars)
+    scores = _with_true_scores(scores, inputs)
+    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
     yield Progress("Correcting frames", 0, len(clip))
     for done, result in enumerate(model.correct(inputs, scores, exemplars), start=1):
-        yield result
+        yield _settled(result, inputs)
         yield Progress("Correcting frames", done, len(clip))
     yield Report(
         frames=len(clip),
@@ -94,7 +114,37 @@ def refine(
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
+        details={"guidance": guidance.to_json()},
     )
+
+
+def _checked(guidance: Guidance, frames: int) -> Guidance:
+    for title, mark in (("pinned", guidance.pinned), ("banned", guidance.banned), ("true", guidance.truth)):
+        for object_id, marked in mark.items():
+            outside = [frame for frame in marked if not 0 <= frame < frames]
+            if outside:
+                raise UserError(
+                    f"Frame {outside[0]} is {title} for object {object_id}, but the video ends at frame {frames - 1}; "
+                    "remove that mark."
+                )
+    return guidance
+
+
+def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
+    """Give true masks the best score there is: a person has judged them."""
+    scores = scores.copy()
+    for slot, object_id in enumerate(inputs.object_ids):
+        true_frames = sorted(inputs.guidance.truth.get(object_id, ()))
+        scores[true_frames, slot] = scores[:, slot].max()
+    return scores
+
+
+def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
+    """Put back what must not change; the one place where this is enforced, for whatever model."""
+    settled = inputs.guidance.settled(result.frame)
+    if not settled:
+        return result
+    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled))
 
 
 def _bytes_of(features: object) -> int:
