@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
+from .absence import frames_of_guesses, gap_at, guess
 from .builtin_memory import Weights, exemplar_weights, reused, weights_near
 from .builtin_weights import inference_dtype, load_part
 from .flow import WORKING_SIDE, resize_frame, working_size
@@ -135,7 +136,7 @@ class BuiltinModel:
             masks, drawn = self._draw(inputs, frame, memories(weights))
             return (np.array([estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)], np.float32),)
 
-        return reused(inputs, "score", frame, weights, compute)[0]
+        return self._reused(inputs, "score", frame, weights, compute)[0]
 
     def _corrected(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights
@@ -154,8 +155,13 @@ class BuiltinModel:
             ]
             return self._merged(inputs, frame, masks, drawn, repaired), np.array(expected, np.float32)
 
-        labels, quality = reused(inputs, "correction", frame, weights, compute)
+        labels, quality = self._reused(inputs, "correction", frame, weights, compute)
         return labels, quality
+
+    def _reused(
+        self, inputs: ClipInputs, kind: str, frame: int, weights: Weights, compute: Callable[[], tuple[np.ndarray, ...]]
+    ) -> tuple[np.ndarray, ...]:
+        return reused(inputs, kind, frame, weights, frames_of_guesses(list(inputs.areas.values()), frame), compute)
 
     def _merged(
         self,
@@ -192,8 +198,24 @@ class BuiltinModel:
         """Return the masks of a frame on the working grid, and the probability of each object."""
         labels, size = inputs.labels(frame), self._grid(inputs)
         planes = object_planes(labels, inputs.object_ids, size)
-        covered = coverage_of_all(labels, size)
-        return planes, self._drawer.draw(frame, inputs.features(frame), planes, covered, memories)
+        hints = [
+            self._guess(inputs, frame, object_id) if plane is None else plane
+            for object_id, plane in zip(inputs.object_ids, planes, strict=True)
+        ]
+        drawn = self._drawer.draw(frame, inputs.features(frame), hints, coverage_of_all(labels, size), memories)
+        known = zip(planes, memories, strict=True)
+        # A guess alone is no mask: without a memory nothing confirms it.
+        return planes, [
+            None if plane is None and memory is None else likely
+            for (plane, memory), likely in zip(known, drawn, strict=True)
+        ]
+
+    def _guess(self, inputs: ClipInputs, frame: int, object_id: int) -> Plane | None:
+        gap = gap_at(inputs.areas[object_id], frame)
+        if gap is None:
+            return None
+        size = self._grid(inputs)
+        return guess(frame, gap, lambda other: object_planes(inputs.labels(other), [object_id], size)[0], size)
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)

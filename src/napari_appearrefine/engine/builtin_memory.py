@@ -57,9 +57,17 @@ def weights_near(frame: int, weights: Weights, guidance: Guidance) -> Weights:
 
 
 def reused(
-    inputs: ClipInputs, kind: str, frame: int, weights: Weights, compute: Callable[[], tuple[np.ndarray, ...]]
+    inputs: ClipInputs,
+    kind: str,
+    frame: int,
+    weights: Weights,
+    neighbours: Sequence[int],
+    compute: Callable[[], tuple[np.ndarray, ...]],
 ) -> tuple[np.ndarray, ...]:
-    """Return what a frame's repair gives, from an earlier run if nothing that it depends on has changed."""
+    """Return what a frame's repair gives, from an earlier run if nothing that it depends on has changed.
+
+    It depends on the frame, on the exemplars that ``weights`` names and on the masks of ``neighbours``.
+    """
     results = inputs.reuse
     if results is None:
         return compute()
@@ -68,5 +76,6 @@ def reused(
         inputs.object_ids,
         *((other == frame, results.image_digest(other), inputs.labels(other)) for other in (frame, *frames)),
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
+        *((other, inputs.labels(other)) for other in neighbours),
     ]
     return results.result(kind, parts, compute)
