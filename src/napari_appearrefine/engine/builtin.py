@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
 from .absence import frames_of_guesses, gap_at, guess
-from .builtin_memory import Weights, exemplar_weights, reused, weights_near
+from .boxes import whole
+from .builtin_memory import Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_part
 from .flow import WORKING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
@@ -21,7 +22,8 @@ from .networks.backbone import Backbone
 from .networks.matching import MatchingNetwork, Memory
 from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
-from .object_memory import ObjectMemories, RememberedFrame
+from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
+from .propagation import TruthAlongMotion
 
 _WITNESSES = 12
 _GOOD = 0.85
@@ -126,25 +128,48 @@ class BuiltinModel:
     ) -> Iterator[FrameLabels]:
         """Repair every frame, in order."""
         weights = exemplar_weights(inputs, scores, exemplars)
-        memories = self._memories(inputs)
+        memories, truth = self._memories(inputs), self._truth_of(inputs)
         for frame in range(len(inputs.clip)):
-            labels, _ = self._corrected(inputs, frame, memories, weights_near(frame, weights, inputs.guidance))
-            yield FrameLabels(frame, labels)
+            labels, quality = self._corrected(inputs, frame, memories, weights_near(frame, weights), truth)
+            yield FrameLabels(frame, labels, dict(zip(inputs.object_ids, quality.tolist(), strict=True)))
+
+    def explain(
+        self, inputs: ClipInputs, frame: int, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> tuple[np.ndarray, dict[int, dict[int, float]]]:
+        """Return what the exemplars make of one frame, and whose evidence it is.
+
+        Returns
+        -------
+        likely : ndarray
+            (Q, h, w) float32 probability of each object on the working grid.
+        influence : dict of int to dict of int to float
+            Object id to exemplar frame to its share of the evidence.
+        """
+        weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
+        memories, features = self._memories(inputs)(weights), inputs.features(frame)
+        _, drawn = self._draw(inputs, frame, memories, self._truth_of(inputs).say(frame))
+        shares: dict[int, dict[int, float]] = {}
+        for object_id, plane, memory in zip(inputs.object_ids, drawn, memories, strict=True):
+            places = coarse_coverage(plane, features.grid, features.size) > 0.5
+            queries = features.keys[torch.from_numpy(places).to(self._device)]
+            shares[object_id] = {} if memory is None else influence(queries, memory)
+        likely = [np.zeros(features.size, np.float32) if plane is None else plane.on(features.size) for plane in drawn]
+        return np.stack(likely), shares
 
     def _scored(self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights) -> np.ndarray:
         def compute() -> tuple[np.ndarray]:
             masks, drawn = self._draw(inputs, frame, memories(weights))
             return (np.array([estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)], np.float32),)
 
-        return self._reused(inputs, "score", frame, weights, compute)[0]
+        return reused(inputs, "score", frame, weights, compute, self._guesses_from(inputs, frame))[0]
 
     def _corrected(
-        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights
+        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, truth: TruthAlongMotion
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the (Y, X) labels of a repaired frame, and the (Q,) IoU that they are expected to have."""
 
         def compute() -> tuple[np.ndarray, np.ndarray]:
-            masks, drawn = self._draw(inputs, frame, memories(weights))
+            masks, drawn = self._draw(inputs, frame, memories(weights), truth.say(frame))
             repaired = [
                 None if plane is None else trust_good_mask(mask, plane)
                 for mask, plane in zip(masks, drawn, strict=True)
@@ -155,13 +180,23 @@ class BuiltinModel:
             ]
             return self._merged(inputs, frame, masks, drawn, repaired), np.array(expected, np.float32)
 
-        labels, quality = self._reused(inputs, "correction", frame, weights, compute)
+        guesses = self._guesses_from(inputs, frame)
+        labels, quality = reused(inputs, "correction", frame, weights, compute, [guesses, truth.depends_on(frame)])
         return labels, quality
 
-    def _reused(
-        self, inputs: ClipInputs, kind: str, frame: int, weights: Weights, compute: Callable[[], tuple[np.ndarray, ...]]
-    ) -> tuple[np.ndarray, ...]:
-        return reused(inputs, kind, frame, weights, frames_of_guesses(list(inputs.areas.values()), frame), compute)
+    def _guesses_from(self, inputs: ClipInputs, frame: int) -> list[tuple[int, np.ndarray]]:
+        """Return the frames and masks that guesses at the objects missing in a frame depend on."""
+        others = frames_of_guesses(list(inputs.areas.values()), frame)
+        return [(other, inputs.labels(other)) for other in others]
+
+    def _truth_of(self, inputs: ClipInputs) -> TruthAlongMotion:
+        size = self._grid(inputs)
+
+        def mask_of(frame: int, slot: int) -> np.ndarray:
+            (plane,) = object_planes(inputs.labels(frame), [inputs.object_ids[slot]], size)
+            return np.zeros(size, np.float32) if plane is None else plane.on(size)
+
+        return TruthAlongMotion(inputs, lambda frame: inputs.features(frame).image, mask_of)
 
     def _merged(
         self,
@@ -193,9 +228,16 @@ class BuiltinModel:
         return ObjectMemories(frame_of, size)
 
     def _draw(
-        self, inputs: ClipInputs, frame: int, memories: Sequence[Memory | None]
+        self,
+        inputs: ClipInputs,
+        frame: int,
+        memories: Sequence[Memory | None],
+        say: Mapping[int, np.ndarray] | None = None,
     ) -> tuple[list[Plane | None], list[Plane | None]]:
-        """Return the masks of a frame on the working grid, and the probability of each object."""
+        """Return the masks of a frame on the working grid, and the probability of each object.
+
+        What the truth nearby has to say, if anything, is added to the log-odds.
+        """
         labels, size = inputs.labels(frame), self._grid(inputs)
         planes = object_planes(labels, inputs.object_ids, size)
         hints = [
@@ -205,10 +247,13 @@ class BuiltinModel:
         drawn = self._drawer.draw(frame, inputs.features(frame), hints, coverage_of_all(labels, size), memories)
         known = zip(planes, memories, strict=True)
         # A guess alone is no mask: without a memory nothing confirms it.
-        return planes, [
-            None if plane is None and memory is None else likely
-            for (plane, memory), likely in zip(known, drawn, strict=True)
+        likely = [
+            None if plane is None and memory is None else each
+            for (plane, memory), each in zip(known, drawn, strict=True)
         ]
+        for slot, odds in (say or {}).items():
+            likely[slot] = with_say(likely[slot], odds)
+        return planes, likely
 
     def _guess(self, inputs: ClipInputs, frame: int, object_id: int) -> Plane | None:
         gap = gap_at(inputs.areas[object_id], frame)
@@ -289,6 +334,14 @@ def trust_good_mask(mask: Plane | None, likely: Plane) -> Plane:
     probability = np.clip(likely.values, 1e-6, 1 - 1e-6)
     shifted = np.log(probability / (1 - probability)) + say * (2 * mask.within(likely.box) - 1)
     return Plane(likely.box, np.asarray(1 / (1 + np.exp(-np.clip(shifted, -30, 30))), np.float32))
+
+
+def with_say(likely: Plane | None, say: np.ndarray) -> Plane:
+    """Add to the log-odds of a probability, everywhere on the working grid; ``say`` is (h, w)."""
+    probability = np.zeros(say.shape, np.float32) if likely is None else likely.on((say.shape[0], say.shape[1]))
+    clipped = np.clip(probability, 1e-4, 1 - 1e-4)
+    odds = np.log(clipped / (1 - clipped)) + say
+    return Plane(whole((say.shape[0], say.shape[1])), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
 
 
 def _spread(present: np.ndarray, area: np.ndarray, count: int) -> list[int]:

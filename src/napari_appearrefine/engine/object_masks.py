@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from .boxes import Box, box_around
+from .boxes import Box, box_around, whole
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Plane:
             own = self.values[top - self.box.top : bottom - self.box.top, left - self.box.left : right - self.box.left]
             values[top - box.top : bottom - box.top, left - box.left : right - box.left] = own
         return values
+
+    def on(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the plane on the whole grid (height, width), float32."""
+        return self.within(whole(size))
 
     def thresholded(self) -> Plane:
         """Return 1 where the plane is above 0.5, else 0."""
