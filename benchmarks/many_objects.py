@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from davis_dev import _limit_threads
+from davis_dev import limit_threads
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import RefineParameters
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
-    _limit_threads(given.threads)
+    limit_threads(given.threads)
     rows = [measure(count, given.frames, tuple(given.size), given.missing, given.seed) for count in given.objects]
     for row in rows:
         print(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from davis_dev import _limit_threads, clip_names
+from davis_dev import clip_names, limit_threads
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
-    _limit_threads(given.threads)
+    limit_threads(given.threads)
     try:
         clips = [measure(name, given) for name in given.clips or clip_names(given.data)]
     except UserError as error:

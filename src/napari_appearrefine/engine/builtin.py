@@ -26,7 +26,7 @@ from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
 
 _WITNESSES = 12
-_GOOD = 0.85
+_GOOD = 0.8
 _NO_SAY = float(np.log(0.8 / 0.2))
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720

@@ -18,6 +18,7 @@ _MOST, _FEWEST = 3072, 384
 _TRAINED_POSITIONS = 1536
 _NEAR_SHARE = 2 / 3
 _TOUCHED = 0.02
+_KEPT_MEMORIES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class RememberedFrame:
 
 
 class ObjectMemories:
-    """Collects positions for each object from the frames that teach it, and keeps the last memory of each.
+    """Collects positions for each object from the frames that teach it, and keeps the last few memories.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class ObjectMemories:
     def __init__(self, frame_of: Callable[[int], RememberedFrame], size: tuple[int, int]) -> None:
         self._frame_of = frame_of
         self._size = size
-        self._last: dict[int, tuple[Mapping[int, float], Memory]] = {}
+        self._last: dict[int, list[tuple[Mapping[int, float], Memory]]] = {}
 
     def __call__(self, weights: Mapping[int, Mapping[int, float]]) -> list[Memory | None]:
         """Return the memory of every object, thinned out far from it; None for one without a frame to learn from.
@@ -67,10 +68,21 @@ class ObjectMemories:
         return [self._memory(slot, chosen, budget) if chosen else None for slot, chosen in enumerate(weights.values())]
 
     def _memory(self, slot: int, chosen: Mapping[int, float], budget: int) -> Memory:
-        # Neighbouring frames mostly learn from the same ones.
-        if slot not in self._last or self._last[slot][0] != chosen:
-            self._last[slot] = (chosen, _memory(self._frame_of, slot, chosen, self._size, budget))
-        return self._last[slot][1]
+        recent = self._last.setdefault(slot, [])
+        for known, memory in recent:
+            if known == chosen:
+                return memory
+        memory = _memory(self._frame_of, slot, chosen, self._size, budget)
+        # Three: beside an exemplar, which leaves itself out, frames need those of both sides.
+        recent[:] = [(chosen, memory), *recent[: _KEPT_MEMORIES - 1]]
+        return memory
+
+
+def _memory(self, slot: int, chosen: Mapping[int, float], budget: int) -> Memory:
+    # Neighbouring frames mostly learn from the same ones.
+    if slot not in self._last or self._last[slot][0] != chosen:
+        self._last[slot] = (chosen, _memory(self._frame_of, slot, chosen, self._size, budget))
+    return self._last[slot][1]
 
 
 def _memory(

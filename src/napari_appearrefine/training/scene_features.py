@@ -123,7 +123,7 @@ def _view(
 
 
 def _recoloured(images: np.ndarray, rng: np.random.Generator) -> Tensor:
-    shown = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    shown = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
     common = recolour_parameters(rng)
     own = 0.3 if rng.random() < 0.5 else 0.8
     return torch.stack([recolour(image, rng, common, own) for image in shown])
