@@ -72,20 +72,13 @@ class ObjectMemories:
         for known, memory in recent:
             if known == chosen:
                 return memory
-        memory = _memory(self._frame_of, slot, chosen, self._size, budget)
+        memory = _collect(self._frame_of, slot, chosen, self._size, budget)
         # Three: beside an exemplar, which leaves itself out, frames need those of both sides.
         recent[:] = [(chosen, memory), *recent[: _KEPT_MEMORIES - 1]]
         return memory
 
 
-def _memory(self, slot: int, chosen: Mapping[int, float], budget: int) -> Memory:
-    # Neighbouring frames mostly learn from the same ones.
-    if slot not in self._last or self._last[slot][0] != chosen:
-        self._last[slot] = (chosen, _memory(self._frame_of, slot, chosen, self._size, budget))
-    return self._last[slot][1]
-
-
-def _memory(
+def _collect(
     frame_of: Callable[[int], RememberedFrame],
     slot: int,
     chosen: Mapping[int, float],
