@@ -78,6 +78,9 @@ class UnchangedModel:
     name = "unchanged"
     spreads_exemplars = True
 
+    def fitted_to(self, size, areas):
+        return self
+
     def features(self, image: np.ndarray) -> Any:
         return image
 

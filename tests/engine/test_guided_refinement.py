@@ -39,6 +39,9 @@ class WilfulModel:
     def __init__(self, wanted: np.ndarray) -> None:
         self.wanted = wanted
 
+    def fitted_to(self, size, areas):
+        return self
+
     def features(self, image: np.ndarray) -> np.ndarray:
         return image
 

@@ -58,6 +58,9 @@ class BrightnessModel:
     name = "brightness"
     spreads_exemplars = True
 
+    def fitted_to(self, size, areas):
+        return self
+
     def features(self, image: np.ndarray) -> np.ndarray:
         return image.astype(np.float32).mean(2)
 
