@@ -11,6 +11,8 @@ from .. import __version__
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from . import options
 from .errors import plain_errors
+from .published import published
+from .weights import weights_app
 
 app = typer.Typer(
     name="napari-appearrefine",
@@ -238,3 +240,7 @@ def _train(
     from .jobs import train
 
     typer.echo(train(part, photos, output, device, steps=steps, seed=seed, share=scenes, resume=resume))
+
+
+app.command("published")(published)
+app.add_typer(weights_app)

@@ -23,7 +23,7 @@ from .networks.vit import DinoViT
 Module = TypeVar("Module", bound=nn.Module)
 
 DINO_PAGE = "github.com/facebookresearch/dino"
-PROJECT_PAGE = "the project page of the paper (arXiv 2312.11463)"
+PROJECT_PAGE = "the project page of the paper (www.robots.ox.ac.uk/~vgg/research/appear-refine)"
 _WRAPPERS = ("model_state_dict", "state_dict", "model", "teacher", "student")
 _PREFIXES = ("module.", "backbone.")
 
@@ -103,10 +103,8 @@ def load_network(network: KnownNetwork[Module], path: Path, device: torch.device
     UserError
         If the file is missing, damaged, holds code, or is not a checkpoint of this network.
     """
-    parameters = {
-        name: tensor for name, tensor in read_parameters(path, network).items() if not _is_unused(name, network)
-    }
-    problem = _what_differs(parameters, network)
+    parameters = used_parameters(read_parameters(path, network), network)
+    problem = what_differs(parameters, network)
     if problem:
         raise UserError(
             f"{path} is not a checkpoint of {network.title}: {problem}; "
@@ -193,19 +191,29 @@ def _without_prefixes(name: str) -> str:
     return name
 
 
-def _is_unused(name: str, network: KnownNetwork[Any]) -> bool:
-    return bool(network.head) and name.startswith(network.head)
+def used_parameters(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> dict[str, Tensor]:
+    """Leave out what a file may hold but the network does not use."""
+    return {name: tensor for name, tensor in parameters.items() if not (network.head and name.startswith(network.head))}
 
 
-def _what_differs(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> str:
+def identify(parameters: Mapping[str, Tensor]) -> KnownNetwork[Any] | None:
+    """Return the known network all of whose parameters are there, in their shapes, or None."""
+    given = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+    for network in NETWORKS:
+        if all(given.get(name) == shape for name, shape in parameter_shapes(network).items()):
+            return network
+    return None
+
+
+def what_differs(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> str:
+    """Say how parameters differ from those of a network; nothing if they do not."""
     given = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
     wanted = parameter_shapes(network)
     if given == wanted:
         return ""
-    for other in NETWORKS:
-        known = parameter_shapes(other)
-        if other is not network and all(given.get(name) == shape for name, shape in known.items()):
-            return f"it holds {other.title} (for {other.flag})"
+    other = identify(parameters)
+    if other is not None and other is not network:
+        return f"it holds {other.title} (for {other.flag})"
     missing = [name for name in wanted if name not in given]
     if missing:
         return f"{len(missing)} of its {len(wanted)} parameters are missing, such as {missing[0]}"

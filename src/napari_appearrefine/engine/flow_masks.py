@@ -170,11 +170,17 @@ def _tracked_masks(
 
 
 def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device) -> Generator[Event, None, list[int]]:
+    from .checkpoints import OCLR
     from .oclr_masks import OclrModel
+    from .weights_store import stored_weights
 
-    if parameters.checkpoint is None:
-        raise UserError("--model oclr needs the published checkpoint; name its file with --checkpoint.")
-    model = OclrModel.load(parameters.checkpoint, device)
+    checkpoint = parameters.checkpoint or stored_weights(OCLR)
+    if checkpoint is None:
+        raise UserError(
+            f"--model oclr needs OCLR's checkpoint: download it from {OCLR.source}, then name its file with "
+            "--checkpoint, or keep it for good with napari-appearrefine weights add oclr FILE."
+        )
+    model = OclrModel.load(checkpoint, device)
     to_next, to_previous = (flow_sequence(clip, gap, parameters.flow_root) for gap in (1, -1))
     yield Progress("Measuring motion", 0, len(clip))
     packed = yield from collect_planes(model.masks(to_next, to_previous), len(clip), parameters.objects)

@@ -1,0 +1,73 @@
+"""The whole `published` command on files, with the recorded weights, against what the released code wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from published_reference import NAMES, deterministic_weights, recorded_clip
+from typer.testing import CliRunner
+
+from napari_appearrefine.cli import app
+from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR
+from napari_appearrefine.engine.networks.inputs import resized_planes
+from napari_appearrefine.files.palette import davis_palette
+
+STORED_AS = {SELECTOR: "selector", CORRECTOR: "corrector", DINO8: "dino8", DINO16: "dino16"}
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_released_masks_and_regions_from_files(tmp_path: Path) -> None:
+    recorded = recorded_clip()
+    names = [f"{frame:05d}" for frame in range(12)]
+    for folder in ("images/clip", "images/unmasked", "masks/clip", "truth/clip"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, image, labels in zip(names, recorded["frames"], recorded["labels"], strict=True):
+        Image.fromarray(image).save(tmp_path / "images/clip" / f"{name}.png")
+        # As the released program reads them: colours, not indices.
+        Image.fromarray(davis_palette()[labels]).save(tmp_path / "masks/clip" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "truth/clip" / f"{name}.png")
+    Image.fromarray(recorded["frames"][0]).save(tmp_path / "images/unmasked/00000.png")
+    for network, name in STORED_AS.items():
+        checkpoint = tmp_path / f"{NAMES[network]}.pth"
+        torch.save({"model_state_dict": deterministic_weights(network)}, checkpoint)
+        assert invoke("weights", "add", name, checkpoint).exit_code == 0
+        checkpoint.unlink()
+
+    folders = ["--img_dir", tmp_path / "images", "--mask_dir", tmp_path / "masks", "--save_dir", tmp_path / "out"]
+    command = ["published", "--dataset", "folder", *folders, "--save_pred", "--save_prefix", "try", "--device", "cpu"]
+    result = invoke(*command)
+    assert result.exit_code == 2
+    assert "Error: unmasked: " in result.stderr
+    assert "1 of 2 clips could not be refined (unmasked)" in result.stderr
+
+    out = tmp_path / "out" / "folder_try"
+    written = {}
+    for kind in ("mask", "semanmask"):
+        files = sorted((out / f"folder_{kind}" / "clip").iterdir())
+        assert [file.name for file in files] == [f"{name}.png" for name in names]
+        images = [Image.open(file) for file in files]
+        assert all(image.mode == "P" for image in images)
+        assert images[0].getpalette()[:12] == davis_palette()[:4].ravel().tolist()
+        written[kind] = np.stack([np.asarray(image) for image in images])
+    assert (written["mask"] == recorded["refined_full"]).mean() > 0.9999
+    # The released program saves region j as j + 1, each plane brought to full size like a mask.
+    parts = recorded["semantic_128x224"][:, None] == np.arange(7)[:, None, None]
+    planes = np.stack([resized_planes(each, (120, 160)) for each in parts])
+    assert (written["semanmask"] == (planes * np.arange(1, 8)[:, None, None]).sum(axis=1)).mean() > 0.9999
+
+    report = json.loads((out / "folder_report" / "clip.json").read_text())
+    assert list(report["exemplars"].values()) == recorded["exemplars"].tolist()
+    # Done before: nothing is computed again, only measured.
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*.png")}
+    (tmp_path / "only.json").write_text('["clip"]')
+    again = invoke(*command, "--sequences", tmp_path / "only.json")
+    assert again.exit_code == 0
+    assert "clip: done before, kept" in again.stderr
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == before
