@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from published_reference import NAMES, deterministic_weights, recorded_clip
+from published_reference import NAMES, deterministic_weights, recorded_clip, recorded_flow
 from typer.testing import CliRunner
 
 from napari_appearrefine.cli import app
-from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR
+from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
 from napari_appearrefine.engine.networks.inputs import resized_planes
+from napari_appearrefine.files.flow import write_flo
 from napari_appearrefine.files.palette import davis_palette
 
 STORED_AS = {SELECTOR: "selector", CORRECTOR: "corrector", DINO8: "dino8", DINO16: "dino16"}
@@ -71,3 +72,37 @@ def test_released_masks_and_regions_from_files(tmp_path: Path) -> None:
     assert again.exit_code == 0
     assert "clip: done before, kept" in again.stderr
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == before
+
+
+def test_oclr_from_flow_files_to_masks_and_whole_shapes(tmp_path: Path) -> None:
+    recorded = recorded_flow()
+    video = tmp_path / "clip"
+    video.mkdir()
+    for frame in range(6):
+        Image.fromarray(np.full((128, 224), 40 * frame, np.uint8)).save(video / f"{frame:05d}.png")
+        for place, gap in enumerate((1, -1)):
+            folder = tmp_path / f"flow/Flows_gap{gap}/clip"
+            folder.mkdir(parents=True, exist_ok=True)
+            flow = recorded["flow"][frame, place].astype(np.float32).transpose(1, 2, 0)
+            write_flo(folder / f"{frame:05d}.flo", flow)
+    torch.save({"model_state_dict": deterministic_weights(OCLR)}, tmp_path / "oclr.pth")
+    assert invoke("weights", "add", "oclr", tmp_path / "oclr.pth").exit_code == 0
+
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    command = ["flow-masks", video, "-o", out, "--model", "oclr", "--device", "cpu", "--amodal", whole]
+    result = invoke(*command, "--flow-root", tmp_path / "flow")
+    assert result.exit_code == 0, result.stderr
+
+    order = json.loads((whole / "order.json").read_text())
+    modal = np.unpackbits(recorded["modal"]).reshape(6, 3, 128, 224).astype(bool)
+    rank = recorded["order"][0].argsort().argsort()
+    for frame in range(6):
+        labels = np.asarray(Image.open(out / f"{frame:05d}.png"))
+        assert ((labels > 0) == modal[frame].any(axis=0)).mean() > 0.999
+        ids = order[f"{frame:05d}"]
+        shapes = {each: np.asarray(Image.open(whole / f"{each}/{frame:05d}.png")) > 0 for each in ids}
+        # Every id is one of the recorded planes; the order is theirs, and what is in front is never hidden.
+        planes = [max(range(3), key=lambda q: (modal[frame, q] == (labels == each)).mean()) for each in ids]
+        assert [rank[plane] for plane in planes] == sorted(rank[plane] for plane in planes)
+        assert (shapes[ids[0]] == (labels == ids[0])).mean() > 0.999
+        assert all(((labels == each) <= shapes[each]).mean() > 0.999 for each in ids)

@@ -135,6 +135,8 @@ def test_oclr():
     assert worst(layers.order.numpy(), recorded["order"][0]) < TOLERANCE
     modal = np.unpackbits(recorded["modal"]).reshape(6, 3, 128, 224).astype(bool)
     assert (modal_masks(layers).numpy() == modal).mean() > 0.9999
-    found = list(model.masks(list(flow[:, 0]), list(flow[:, 1])))
+    found = list(model.frames(list(flow[:, 0]), list(flow[:, 1])))
     assert [frame for frame, _ in found] == list(range(6))
-    assert (np.stack([planes for _, planes in found]) == modal).mean() > 0.9999
+    assert (np.stack([seen.modal for _, seen in found]) == modal).mean() > 0.9999
+    assert all((seen.modal <= seen.amodal).all() for _, seen in found)
+    assert found[0][1].depth.tolist() == recorded["order"][0].argsort().argsort().tolist()

@@ -71,7 +71,14 @@ def _flow_masks(
     objects: options.Objects = FlowMaskParameters.objects,
     model: options.FlowModel = FlowMaskParameters.model,
     checkpoint: options.FlowCheckpoint = None,
+    flow: options.Flow = FlowMaskParameters.flow,
     flow_root: options.FlowRoot = None,
+    amodal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here (oclr)."
+        ),
+    ] = None,
     device: options.Device = FlowMaskParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -79,9 +86,15 @@ def _flow_masks(
     from .jobs import make_flow_masks
 
     parameters = FlowMaskParameters(
-        model=model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+        model=model,
+        objects=objects,
+        device=device,
+        checkpoint=checkpoint,
+        amodal=amodal is not None,
+        flow=flow,
+        flow_root=flow_root,
     )
-    frames = make_flow_masks(video, output, parameters, report)
+    frames = make_flow_masks(video, output, parameters, report, amodal)
     typer.echo(f"{frames} masks in {output}")
 
 
@@ -124,6 +137,7 @@ def _run(
     objects: options.Objects = FlowMaskParameters.objects,
     flow_model: options.RunFlowModel = FlowMaskParameters.model,
     checkpoint: options.FlowCheckpoint = None,
+    flow: options.Flow = FlowMaskParameters.flow,
     flow_root: options.FlowRoot = None,
     flow_masks_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
@@ -141,7 +155,7 @@ def _run(
     from .jobs import run_both
 
     flow_parameters = FlowMaskParameters(
-        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow=flow, flow_root=flow_root
     )
     parameters = RefineParameters(
         model=model,

@@ -69,4 +69,5 @@ RunFlowModel = Annotated[
 ]
 Objects = Annotated[int | None, _option(FlowMaskParameters, "objects")]
 FlowCheckpoint = Annotated[Path | None, _option(FlowMaskParameters, "checkpoint")]
+Flow = Annotated[str, _option(FlowMaskParameters, "flow")]
 FlowRoot = Annotated[Path | None, _option(FlowMaskParameters, "flow_root")]

@@ -10,6 +10,7 @@ from .errors import UserError
 
 MODELS = ("builtin", "published")
 FLOW_MODELS = ("builtin", "oclr")
+FLOWS = ("dis", "raft")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -73,6 +74,12 @@ class FlowMaskParameters:
     )
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
     checkpoint: Path | None = _setting(None, "The published OCLR checkpoint file.", only_for="oclr")
+    amodal: bool = _setting(
+        False, "Also give the whole shape of each object, hidden parts included, and their order.", only_for="oclr"
+    )
+    flow: str = _setting(
+        "dis", "How flow is measured: dis comes with this program, raft needs torchvision.", choices=FLOWS
+    )
     flow_root: Path | None = _setting(
         None,
         "Folder with Flows_gap1/<clip>/00000.flo and Flows_gap-1/<clip>/00000.flo, instead of computing flow.",

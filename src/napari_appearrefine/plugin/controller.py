@@ -19,6 +19,7 @@ from .layers import (
     MOTION_SUFFIX,
     REFINED_SUFFIX,
     FrameWriter,
+    WholeShapeLayers,
     Written,
     can_hold,
     clip_of,
@@ -89,6 +90,7 @@ class _Run:
     job: jobs.Job | None = None
     prepared: jobs.Prepared | None = None
     writer: FrameWriter | None = None
+    shapes: WholeShapeLayers | None = None
     failure: str | None = None
     closed: bool = False
     """No frame is written any more: the run was undone, or its layer is gone."""
@@ -267,6 +269,10 @@ class RefineController:
             run.result.kept.append(event.frame)
         else:
             run.result.written += 1
+        if event.whole:
+            shape = (run.result.frames, *event.labels.shape)
+            run.shapes = run.shapes or WholeShapeLayers(self._viewer.add_layer, shape, run.name, run.like)
+            run.shapes.write(event)
         self.frame_finished.emit(event.frame)
 
     def _open_output(self, run: _Run) -> FrameWriter:

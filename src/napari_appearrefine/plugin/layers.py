@@ -12,11 +12,13 @@ from napari.layers import Image, Labels, Layer
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
+from ..core.events import FrameLabels
 from ..core.labels import as_labels
 
 METADATA_KEY = "napari-appearrefine"
 REFINED_SUFFIX = " refined"
 MOTION_SUFFIX = " masks"
+_OUTLINE = 2
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -121,7 +123,7 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         Name of the layer.
     like : Layer
         Where to take the transform from; and the colours, if it is a Labels layer.
-    role : {"refined", "motion"}
+    role : {"refined", "motion", "whole"}
         What the labels are, kept in the layer's metadata.
     """
     state = like.as_layer_data_tuple()[1]
@@ -219,6 +221,50 @@ class FrameWriter:
             self._first_change = history[-1][0]
         elif step is not history[-1]:
             step.extend(history.pop())
+
+
+class WholeShapeLayers:
+    """Shows the whole shapes of objects, hidden parts included: one Labels layer an object, drawn as outlines.
+
+    The layers lie in the order of depth of the first frame, the frontmost on top; the order of each
+    frame is kept in their metadata.
+
+    Parameters
+    ----------
+    add_layer : callable
+        Adds a layer to the viewer.
+    shape : tuple of int
+        (T, Y, X).
+    name : str
+        Name of the layer with the masks.
+    like : Layer
+        Where to take the transform from.
+    """
+
+    def __init__(self, add_layer: Callable[[Layer], object], shape: tuple[int, ...], name: str, like: Layer) -> None:
+        self._add_layer = add_layer
+        self._shape = shape
+        self._name = name
+        self._like = like
+        self._layers: dict[int, Labels] = {}
+        self._order: dict[int, list[int]] = {}
+
+    def write(self, event: FrameLabels) -> None:
+        """Write the shapes of one frame."""
+        self._order[event.frame] = list(event.front_to_back)
+        for object_id in reversed(event.front_to_back):
+            layer = self._layers.get(object_id) or self._make(object_id)
+            layer.data[event.frame] = event.whole[object_id] * np.uint8(object_id)
+            layer.refresh(extent=False)
+
+    def _make(self, object_id: int) -> Labels:
+        name = f"{self._name} whole {object_id}"
+        layer = make_labels(np.zeros(self._shape, np.uint8), name, self._like, "whole")
+        layer.metadata[METADATA_KEY]["front_to_back"] = self._order
+        layer.contour = _OUTLINE
+        self._add_layer(layer)
+        self._layers[object_id] = layer
+        return layer
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import Field, fields
 from typing import Any, Generic, TypeVar
 
-from magicgui.widgets import ComboBox, FileEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 ParametersT = TypeVar("ParametersT")
@@ -14,8 +14,8 @@ ParametersT = TypeVar("ParametersT")
 class ParametersForm(QWidget, Generic[ParametersT]):
     """Shows settings and gives them back.
 
-    A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box,
-    anything else is a path; ``help`` is the tooltip; ``only_for`` names the value of the field
+    A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box, a
+    yes or no a check box, anything else is a path; ``help`` is the tooltip; ``only_for`` names the value of the field
     ``model`` without which the field is hidden.
 
     Parameters
@@ -67,7 +67,7 @@ class ParametersForm(QWidget, Generic[ParametersT]):
         model = self._inputs["model"].value if "model" in self._inputs else None
         for setting in self._fields:
             applies = setting.metadata.get("only_for") in (None, model)
-            values[setting.name] = self._inputs[setting.name].value if applies else None
+            values[setting.name] = self._inputs[setting.name].value if applies else setting.default
         return type(self._parameters)(**(values | others))
 
     def _show_what_applies(self, model: str) -> None:
@@ -82,6 +82,8 @@ def _input_for(setting: Field[Any], value: Any) -> Any:
         return ComboBox(value=value, choices=setting.metadata["choices"])
     if "minimum" in setting.metadata:
         return SpinBox(value=value, min=setting.metadata["minimum"], max=setting.metadata["maximum"])
+    if isinstance(value, bool):
+        return CheckBox(value=value)
     return FileEdit(value=value, mode="d" if setting.metadata.get("folder") else "r", nullable=True)  # type: ignore[arg-type]
 
 
