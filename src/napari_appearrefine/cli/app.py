@@ -105,6 +105,7 @@ def _refine(
     masks: options.Masks,
     output: options.MaskFolder,
     model: options.Model = RefineParameters.model,
+    corrector: options.Corrector = RefineParameters.corrector,
     selector_checkpoint: options.SelectorCheckpoint = None,
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
@@ -118,6 +119,7 @@ def _refine(
 
     parameters = RefineParameters(
         model=model,
+        corrector=corrector,
         exemplars=exemplars,
         device=device,
         selector_checkpoint=selector_checkpoint,
@@ -143,6 +145,7 @@ def _run(
         Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
     ] = None,
     model: options.Model = RefineParameters.model,
+    corrector: options.Corrector = RefineParameters.corrector,
     selector_checkpoint: options.SelectorCheckpoint = None,
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
@@ -159,6 +162,7 @@ def _run(
     )
     parameters = RefineParameters(
         model=model,
+        corrector=corrector,
         exemplars=exemplars,
         device=device,
         selector_checkpoint=selector_checkpoint,

@@ -247,6 +247,8 @@ def check_refine_settings(parameters: RefineParameters) -> None:
         If a checkpoint is given to the built-in model.
     """
     given = _checkpoints(parameters)
+    if parameters.corrector == "propagate" and parameters.dino8 is not None:
+        given.remove(parameters.dino8)  # of use without the published networks: to carry masks along by
     if parameters.model == "builtin" and given:
         raise UserError(f"{given[0]} is a checkpoint of the published networks; add --model published.")
 

@@ -50,6 +50,7 @@ ReportFile = Annotated[
 ]
 
 Model = Annotated[str, _option(RefineParameters, "model")]
+Corrector = Annotated[str, _option(RefineParameters, "corrector")]
 Exemplars = Annotated[int, _option(RefineParameters, "exemplars")]
 Device = Annotated[str, _option(RefineParameters, "device")]
 SelectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "selector_checkpoint")]

@@ -11,6 +11,7 @@ from .errors import UserError
 MODELS = ("builtin", "published")
 FLOW_MODELS = ("builtin", "oclr")
 FLOWS = ("dis", "raft")
+CORRECTORS = ("network", "propagate")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -40,6 +41,11 @@ class RefineParameters:
     """
 
     model: str = _setting("builtin", "The networks that judge and repair the masks.", choices=MODELS)
+    corrector: str = _setting(
+        "network",
+        "What repairs the masks: the model's network, or labels carried along from frame to frame by likeness.",
+        choices=CORRECTORS,
+    )
     exemplars: int = _setting(
         10, "How many well-segmented frames serve as examples for the others.", minimum=1, maximum=50
     )

@@ -97,8 +97,11 @@ class RefinementModel(Protocol):
 
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
-    ) -> Iterator[FrameLabels]:
-        """Repair every frame from the exemplars of each object id; frames may come in any order, each once."""
+    ) -> Iterator[FrameLabels | Progress]:
+        """Repair every frame from the exemplars of each object id; frames may come in any order, each once.
+
+        Progress is given only for work before the first frame.
+        """
 
 
 class FeatureCache:

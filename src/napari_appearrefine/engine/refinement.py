@@ -33,10 +33,17 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
     if parameters.model == "published":
         from .published import PublishedModel
 
-        return PublishedModel.load(parameters, device)
-    from .builtin import BuiltinModel
+        judge: PublishedModel | BuiltinModel = PublishedModel.load(parameters, device)
+    else:
+        from .builtin import BuiltinModel
 
-    return BuiltinModel.load(device)
+        judge = BuiltinModel.load(device)
+    model: RefinementModel = judge
+    if parameters.corrector == "propagate":
+        from .label_propagation import propagation_model
+
+        model = propagation_model(judge, parameters, device)
+    return model
 
 
 def refine(
@@ -107,8 +114,13 @@ def refine(
                 f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
             )
     quality = np.full(scores.shape, np.nan)
-    yield Progress("Correcting frames", 0, len(clip))
-    for done, result in enumerate(model.correct(inputs, scores, exemplars), start=1):
+    done = 0
+    yield Progress("Correcting frames", done, len(clip))
+    for result in model.correct(inputs, scores, exemplars):
+        if isinstance(result, Progress):
+            yield result
+            continue
+        done += 1
         result = _settled(result, inputs)
         quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
         yield result

@@ -10,7 +10,7 @@ import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -211,8 +211,7 @@ def _feed(state: Any, part: Any) -> None:
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
-    names = ("model", "device", "selector_checkpoint", "corrector_checkpoint", "dino8", "dino16")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return replace(one, exemplars=other.exemplars) == other
 
 
 class _Shelf:
