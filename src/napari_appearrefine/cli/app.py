@@ -110,6 +110,8 @@ def _refine(
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
     dino16: options.Dino16 = None,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
@@ -126,6 +128,8 @@ def _refine(
         corrector_checkpoint=corrector_checkpoint,
         dino8=dino8,
         dino16=dino16,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
     )
     frames = refine_masks(video, masks, output, parameters, report)
     typer.echo(f"{frames} refined masks in {output}")
@@ -150,6 +154,8 @@ def _run(
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
     dino16: options.Dino16 = None,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
@@ -169,6 +175,8 @@ def _run(
         corrector_checkpoint=corrector_checkpoint,
         dino8=dino8,
         dino16=dino16,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
     )
     frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
     typer.echo(f"{frames} refined masks in {output}")

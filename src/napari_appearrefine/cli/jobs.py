@@ -251,6 +251,8 @@ def check_refine_settings(parameters: RefineParameters) -> None:
         given.remove(parameters.dino8)  # of use without the published networks: to carry masks along by
     if parameters.model == "builtin" and given:
         raise UserError(f"{given[0]} is a checkpoint of the published networks; add --model published.")
+    if parameters.edges != "sam" and parameters.sam_checkpoint is not None:
+        raise UserError(f"--sam-checkpoint {parameters.sam_checkpoint} is for SAM; add --edges sam.")
 
 
 def _checkpoints(parameters: RefineParameters) -> list[Path]:

@@ -50,6 +50,8 @@ ReportFile = Annotated[
 ]
 
 Model = Annotated[str, _option(RefineParameters, "model")]
+Edges = Annotated[str, _option(RefineParameters, "edges")]
+SamCheckpoint = Annotated[Path | None, _option(RefineParameters, "sam_checkpoint")]
 Corrector = Annotated[str, _option(RefineParameters, "corrector")]
 Exemplars = Annotated[int, _option(RefineParameters, "exemplars")]
 Device = Annotated[str, _option(RefineParameters, "device")]

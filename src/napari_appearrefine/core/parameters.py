@@ -12,6 +12,7 @@ MODELS = ("builtin", "published")
 FLOW_MODELS = ("builtin", "oclr")
 FLOWS = ("dis", "raft")
 CORRECTORS = ("network", "propagate")
+EDGES = ("own", "sam")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -56,6 +57,12 @@ class RefineParameters:
     )
     dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8.", only_for="published")
     dino16: Path | None = _setting(None, "Weights of DINO ViT-S/16.", only_for="published")
+    edges: str = _setting(
+        "own", "Who draws the outlines in the end: the corrector, or SAM where the two agree.", choices=EDGES
+    )
+    sam_checkpoint: Path | None = _setting(
+        None, "A checkpoint of SAM (ViT-B, ViT-L or ViT-H).", only_for="sam", of="edges"
+    )
 
     def __post_init__(self) -> None:
         _check(self)

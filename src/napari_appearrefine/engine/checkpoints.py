@@ -125,11 +125,28 @@ def read_parameters(path: Path, network: KnownNetwork[Any]) -> dict[str, Tensor]
     UserError
         If the file is missing, damaged, or holds anything but weights.
     """
+    named = read_weights(path, network.title, network.source, network.flag)
+    return {_without_prefixes(name): tensor for name, tensor in named.items() if tensor.is_floating_point()}
+
+
+def read_weights(path: Path, title: str, source: str, flag: str = "") -> dict[str, Tensor]:
+    """Read the named tensors of a checkpoint file, under the names that they have there.
+
+    Parameters
+    ----------
+    path : Path
+        A ``torch.save`` file, plain or wrapped as checkpoints usually are, or .safetensors.
+    title, source, flag : str
+        Whose weights they should be, where to get them and how to give them, for messages.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or holds anything but weights.
+    """
+    way = f" with {flag}" if flag else ""
     if not path.is_file():
-        raise UserError(
-            f"{path} is not a file; give the checkpoint of {network.title}, which is downloaded from "
-            f"{network.source}, with {network.flag}."
-        )
+        raise UserError(f"{path} is not a file; download the checkpoint of {title} from {source} and give it{way}.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -140,12 +157,8 @@ def read_parameters(path: Path, network: KnownNetwork[Any]) -> dict[str, Tensor]
         if isinstance(contents, Mapping) and isinstance(contents.get(wrapper), Mapping):
             contents = contents[wrapper]
     if not isinstance(contents, Mapping):
-        raise UserError(f"{path} holds no named weights; give the checkpoint of {network.title} with {network.flag}.")
-    return {
-        _without_prefixes(name): tensor
-        for name, tensor in contents.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()
-    }
+        raise UserError(f"{path} holds no named weights; give the checkpoint of {title}{way}.")
+    return {name: tensor for name, tensor in contents.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
 
 
 def parameter_shapes(network: KnownNetwork[Any]) -> dict[str, tuple[int, ...]]:

@@ -43,6 +43,10 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
         from .label_propagation import propagation_model
 
         model = propagation_model(judge, parameters, device)
+    if parameters.edges == "sam":
+        from .sam_edges import SamEdges, SamEdgesModel
+
+        model = SamEdgesModel(model, SamEdges.load(parameters.sam_checkpoint, device))
     return model
 
 
