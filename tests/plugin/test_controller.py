@@ -347,7 +347,7 @@ def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, 
             labels = make_truth()[frame] // OBJECT
             behind = np.zeros(labels.shape, bool)
             behind[5:30, 10:40] = True
-            yield FrameLabels(frame, labels, {1: labels > 0, 2: behind}, (1, 2))
+            yield FrameLabels(frame, labels, whole={1: labels > 0, 2: behind}, front_to_back=(1, 2))
 
     controller = RefineController(model_viewer, manual_jobs.start, flow_mask_events=layered_masks)
     controller.choose_video(model_viewer.layers["clip"])

@@ -195,7 +195,7 @@ def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device
         rendered = render_labels(planes, clip.size)
         if parameters.amodal:
             whole = {object_id: _enlarged(plane.unpack(), clip.size) for object_id, plane in layers.whole.items()}
-            yield FrameLabels(frame, rendered, whole, layers.front_to_back)
+            yield FrameLabels(frame, rendered, whole=whole, front_to_back=layers.front_to_back)
         else:
             yield FrameLabels(frame, rendered)
         yield Progress("Writing masks", frame + 1, len(clip))

@@ -136,12 +136,3 @@ class FeatureCache:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= self._size_of(oldest)
         return features
-
-
-def features_size(features: object) -> int:
-    """Return the bytes that features take, whatever dictionaries and lists they are made of."""
-    if isinstance(features, dict):
-        return sum(features_size(value) for value in features.values())
-    if isinstance(features, list | tuple):
-        return sum(features_size(value) for value in features)
-    return int(getattr(features, "nbytes", 0))

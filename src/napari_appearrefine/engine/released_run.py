@@ -12,8 +12,9 @@ from ..core.clip import Clip, FrameSource, SourcePart
 from ..core.errors import UserError
 from ..core.events import Progress, Report
 from ..core.labels import object_areas
-from .interface import ClipInputs, FeatureCache, features_size
+from .interface import ClipInputs, FeatureCache
 from .published import CorrectedFrame, PublishedModel
+from .refinement import bytes_of
 from .selection import select_exemplars
 
 LONGEST_PART = 100
@@ -110,5 +111,5 @@ def _inputs_of(
     frames = clip.part(part)
     # An object keeps its id and its place in the network also in a part where it never shows.
     in_part = {object_id: area[part.start : part.stop] for object_id, area in areas.items()}
-    cache = FeatureCache(lambda frame: model.features(frames.rgb(frame)), features_size)
+    cache = FeatureCache(lambda frame: model.features(frames.rgb(frame)), bytes_of)
     return ClipInputs(frames, SourcePart(masks, part), in_part, cache, masks_name)

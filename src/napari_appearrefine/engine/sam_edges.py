@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ class SamEdgesModel:
         """Repair every frame as the model does, then redraw its outlines."""
         for event in self._model.correct(inputs, scores, exemplars):
             if isinstance(event, FrameLabels):
-                yield FrameLabels(event.frame, self._edges.redraw(inputs.clip.rgb(event.frame), event.labels))
+                yield replace(event, labels=self._edges.redraw(inputs.clip.rgb(event.frame), event.labels))
             else:
                 yield event
 
