@@ -181,7 +181,9 @@ def test_a_clip_that_cannot_be_used_is_named_and_the_others_run(data: Path, mode
     assert [error.split(":")[1].strip() for error in errors[:-1]] == ["empty", "lacking", "longer", "unmasked"]
     assert "holds no object" in errors[0]
     assert "no mask for the frame 00004 and 1 more" in errors[1]
-    assert errors[-1].startswith("Error: 4 of 5 clips could not be refined (empty, lacking, longer, unmasked)")
+    assert errors[-1].startswith(
+        "Error: 4 of 5 clips could not be refined or measured (empty, lacking, longer, unmasked)"
+    )
     assert [path.name for path in (data / "out/folder_/folder_mask").iterdir()] == ["one"]
 
 

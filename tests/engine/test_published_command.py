@@ -46,7 +46,7 @@ def test_released_masks_and_regions_from_files(tmp_path: Path) -> None:
     result = invoke(*command)
     assert result.exit_code == 2
     assert "Error: unmasked: " in result.stderr
-    assert "1 of 2 clips could not be refined (unmasked)" in result.stderr
+    assert "1 of 2 clips could not be refined or measured (unmasked)" in result.stderr
 
     out = tmp_path / "out" / "folder_try"
     written = {}
@@ -106,3 +106,9 @@ def test_oclr_from_flow_files_to_masks_and_whole_shapes(tmp_path: Path) -> None:
         assert [rank[plane] for plane in planes] == sorted(rank[plane] for plane in planes)
         assert (shapes[ids[0]] == (labels == ids[0])).mean() > 0.999
         assert all(((labels == each) <= shapes[each]).mean() > 0.999 for each in ids)
+
+    for frame in range(2, 6):
+        (video / f"{frame:05d}.png").unlink()
+    result = invoke("flow-masks", video, "-o", tmp_path / "measured", "--model", "oclr", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(file.name for file in (tmp_path / "measured").iterdir()) == ["00000.png", "00001.png"]

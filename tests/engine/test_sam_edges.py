@@ -138,6 +138,13 @@ def test_what_is_missing_is_said_in_one_sentence(checkpoint: Path, tmp_path: Pat
             SamEdges.load(other, CPU)
 
 
+def test_a_torchvision_that_does_not_fit_is_one_sentence(checkpoint: Path) -> None:
+    fails = "raise RuntimeError('operator torchvision::nms does not exist')"
+    (checkpoint.parent / "segment_anything.py").write_text(fails)
+    with pytest.raises(UserError, match=r"cannot be used here \(operator torchvision::nms does not exist\)"):
+        SamEdges.load(checkpoint, CPU)
+
+
 def test_without_the_package_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "segment_anything", None)
     with pytest.raises(UserError, match="pip install segment-anything"):

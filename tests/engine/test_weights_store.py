@@ -174,6 +174,13 @@ def test_commands(tmp_path: Path, selector_bytes: bytes) -> None:
         WeightsStore(folder).verified(weights_named("selector"))
 
 
+def test_a_mirror_with_another_file_is_found_out(mirror: Mirror, weights_folder: Path) -> None:
+    result = invoke("fetch", "dino16", "--url", mirror.address)
+    assert result.exit_code == 2
+    assert "is the checkpoint of the published selector (selector), not of DINO ViT-S/16 (dino16)" in result.stderr
+    assert list(weights_folder.iterdir()) == []
+
+
 def test_what_cannot_be_fetched_or_is_not_known_is_said(tmp_path: Path) -> None:
     by_hand = invoke("fetch", "selector")
     assert by_hand.exit_code == 2

@@ -101,8 +101,8 @@ def run_published(settings: PublishedSettings) -> None:
     run.write_evaluation()
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(names)} clips could not be refined ({', '.join(failed)}), for the reasons above; "
-            "the others are done: put it right and run the same command again."
+            f"{len(failed)} of {len(names)} clips could not be refined or measured ({', '.join(failed)}), for the "
+            "reasons above; the others are done: put it right and run the same command again."
         )
 
 

@@ -51,12 +51,16 @@ class RefineParameters:
         10, "How many well-segmented frames serve as examples for the others.", minimum=1, maximum=50
     )
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
-    selector_checkpoint: Path | None = _setting(None, "The published selector's checkpoint file.", only_for="published")
-    corrector_checkpoint: Path | None = _setting(
-        None, "The published corrector's checkpoint file.", only_for="published"
+    selector_checkpoint: Path | None = _setting(
+        None, "The published selector's checkpoint; the stored one if not given.", only_for="published"
     )
-    dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8.", only_for="published")
-    dino16: Path | None = _setting(None, "Weights of DINO ViT-S/16.", only_for="published")
+    corrector_checkpoint: Path | None = _setting(
+        None, "The published corrector's checkpoint; the stored one if not given.", only_for="published"
+    )
+    dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8; the stored ones if not given.", only_for="published")
+    dino16: Path | None = _setting(
+        None, "Weights of DINO ViT-S/16; the stored ones if not given.", only_for="published"
+    )
     edges: str = _setting(
         "own", "Who draws the outlines in the end: the corrector, or SAM where the two agree.", choices=EDGES
     )
@@ -86,7 +90,7 @@ class FlowMaskParameters:
         maximum=255,
     )
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
-    checkpoint: Path | None = _setting(None, "The published OCLR checkpoint file.", only_for="oclr")
+    checkpoint: Path | None = _setting(None, "OCLR's checkpoint; the stored one if not given.", only_for="oclr")
     amodal: bool = _setting(
         False, "Also give the whole shape of each object, hidden parts included, and their order.", only_for="oclr"
     )

@@ -49,7 +49,7 @@ class SamEdges:
         """
         try:
             from segment_anything import SamPredictor, sam_model_registry
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision built for another torch
             raise UserError(
                 f"--edges sam needs the package segment_anything, which cannot be used here ({error}); install it "
                 "with: pip install segment-anything torchvision"
