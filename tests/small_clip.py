@@ -77,6 +77,7 @@ class UnchangedModel:
 
     name = "unchanged"
     spreads_exemplars = True
+    most_rounds = 1
 
     def fitted_to(self, size, areas):
         return self

@@ -35,6 +35,7 @@ class WilfulModel:
 
     name = "wilful"
     spreads_exemplars = True
+    most_rounds = 1
 
     def __init__(self, wanted: np.ndarray) -> None:
         self.wanted = wanted

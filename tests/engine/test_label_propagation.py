@@ -30,6 +30,7 @@ class Unasked:
 
     name = "unasked"
     spreads_exemplars = True
+    most_rounds = 1
 
     def features(self, image: np.ndarray) -> Any:
         return None

@@ -30,6 +30,7 @@ class KnownModel:
 
     name = "known"
     spreads_exemplars = False
+    most_rounds = 1
 
     def __init__(self, truth, perfect):
         self.truth, self.perfect = truth, perfect

@@ -57,6 +57,7 @@ class BrightnessModel:
 
     name = "brightness"
     spreads_exemplars = True
+    most_rounds = 1
 
     def fitted_to(self, size, areas):
         return self

@@ -113,6 +113,7 @@ def _refine(
     edges: options.Edges = RefineParameters.edges,
     sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
+    rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -123,6 +124,7 @@ def _refine(
         model=model,
         corrector=corrector,
         exemplars=exemplars,
+        rounds=rounds,
         device=device,
         selector_checkpoint=selector_checkpoint,
         corrector_checkpoint=corrector_checkpoint,
@@ -157,6 +159,7 @@ def _run(
     edges: options.Edges = RefineParameters.edges,
     sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
+    rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -170,6 +173,7 @@ def _run(
         model=model,
         corrector=corrector,
         exemplars=exemplars,
+        rounds=rounds,
         device=device,
         selector_checkpoint=selector_checkpoint,
         corrector_checkpoint=corrector_checkpoint,

@@ -50,6 +50,9 @@ class RefineParameters:
     exemplars: int = _setting(
         10, "How many well-segmented frames serve as examples for the others.", minimum=1, maximum=50
     )
+    rounds: int = _setting(
+        3, "How often to correct what was corrected, at most; ends by itself when little changes.", minimum=1, maximum=5
+    )
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
     selector_checkpoint: Path | None = _setting(
         None, "The published selector's checkpoint; the stored one if not given.", only_for="published"

@@ -52,6 +52,7 @@ class BuiltinModel:
 
     name = "builtin"
     spreads_exemplars = True
+    most_rounds = 3
 
     def __init__(
         self, backbone: Backbone, network: MatchingNetwork, device: torch.device, side: int = WORKING_SIDE

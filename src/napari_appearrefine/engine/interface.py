@@ -81,10 +81,13 @@ class RefinementModel(Protocol):
         Short name for reports.
     spreads_exemplars : bool
         Whether exemplars are kept apart in time (True) or are plainly the best scores (False).
+    most_rounds : int
+        How often correcting what was corrected helps at most.
     """
 
     name: str
     spreads_exemplars: bool
+    most_rounds: int
 
     def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> RefinementModel:
         """Return the model fitted to a clip of a size (height, width) with objects of these areas; often itself."""

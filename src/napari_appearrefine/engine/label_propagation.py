@@ -87,6 +87,7 @@ class PropagationModel:
     def __init__(self, judge: RefinementModel, tokens: Callable[[np.ndarray, Any], Tokens]) -> None:
         self.name = f"{judge.name}, propagated"
         self.spreads_exemplars = judge.spreads_exemplars
+        self.most_rounds = 1
         self._judge = judge
         self._tokens = tokens
 

@@ -88,6 +88,7 @@ class PublishedModel:
 
     name = "published"
     spreads_exemplars = False
+    most_rounds = 1
 
     def __init__(
         self,

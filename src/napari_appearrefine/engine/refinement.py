@@ -11,14 +11,14 @@ import numpy as np
 from .. import __version__
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, FrameLabels, Progress, Report
-from ..core.guidance import Guidance, MasksWithTruth, keep_settled
+from ..core.events import Event, Progress, Report
+from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .reuse import RunStore
-from .selection import select_exemplars
+from .rounds import correct_in_rounds
 
 
 def load_model(parameters: RefineParameters) -> RefinementModel:
@@ -111,35 +111,19 @@ def refine(
     inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
     scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
-    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
-    for object_id, frames in exemplars.items():
-        if not frames:
-            raise UserError(
-                f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
-            )
-    quality = np.full(scores.shape, np.nan)
-    done = 0
-    yield Progress("Correcting frames", done, len(clip))
-    for result in model.correct(inputs, scores, exemplars):
-        if isinstance(result, Progress):
-            yield result
-            continue
-        done += 1
-        result = _settled(result, inputs)
-        quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
-        yield result
-        yield Progress("Correcting frames", done, len(clip))
+    rounds = min(parameters.rounds, model.most_rounds)
+    outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
     yield Report(
         frames=len(clip),
         objects=list(areas),
         scores=[[round(float(score), 6) for score in row] for row in scores],
-        exemplars=exemplars,
+        exemplars=outcome.exemplars,
         seconds=round(time.perf_counter() - started, 3),
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
-        quality=[[round(float(value), 6) for value in row] for row in quality],
-        details={"guidance": guidance.to_json()},
+        quality=[[round(float(value), 6) for value in row] for row in outcome.quality],
+        details={"guidance": guidance.to_json(), "rounds": outcome.rounds},
     )
 
 
@@ -176,16 +160,6 @@ def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
         true_frames = sorted(inputs.guidance.truth.get(object_id, ()))
         scores[true_frames, slot] = scores[:, slot].max()
     return scores
-
-
-def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
-    """Put back what must not change; the one place where this is enforced, for whatever model."""
-    settled = inputs.guidance.settled(result.frame)
-    if not settled:
-        return result
-    quality = {key: value for key, value in result.quality.items() if key not in settled}
-    quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
-    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
 
 
 def bytes_of(features: object) -> int:

@@ -125,6 +125,7 @@ class SamEdgesModel:
     def __init__(self, model: RefinementModel, edges: SamEdges) -> None:
         self.name = f"{model.name}, edges by SAM"
         self.spreads_exemplars = model.spreads_exemplars
+        self.most_rounds = model.most_rounds
         self._model = model
         self._edges = edges
 
