@@ -122,7 +122,7 @@ def refine(
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
-        quality=[[round(float(value), 6) for value in row] for row in quality],
+        quality=[] if np.isnan(quality).all() else [[round(float(value), 6) for value in row] for row in quality],
         details={"guidance": guidance.to_json()},
     )
 
