@@ -86,6 +86,24 @@ def test_no_model_changes_what_is_true_or_locked(masks, wanted, truth, locked):
     assert report.details["guidance"] == guidance.to_json()
 
 
+def test_an_object_that_only_a_person_drew_is_refined_too():
+    rough = np.zeros((3, 4, 5), np.uint8)
+    rough[:, 0] = 1
+    drawn = rough.copy()
+    drawn[1, 2:] = 2
+    guidance = Guidance(truth={2: {1}})
+    clip = Clip(np.zeros(rough.shape, np.uint8))
+    masks = MasksWithTruth(rough, drawn, guidance)
+    refined, report = finish(refine(clip, masks, model=WilfulModel(rough), guidance=guidance))
+    assert report.objects == [1, 2]
+    assert report.exemplars[2] == [1]
+    assert np.array_equal(refined[1] == 2, drawn[1] == 2)
+    nothing = MasksWithTruth(np.zeros_like(rough), drawn, Guidance(truth={2: {1}}))
+    _, report = finish(refine(clip, nothing, model=WilfulModel(rough), guidance=guidance))
+    assert report.objects == [2]
+    assert report.scores == [[0.0], [0.0], [0.0]]
+
+
 def test_the_report_tells_marks_exemplars_and_quality():
     masks = np.ones((4, 4, 4), np.uint8)
     guidance = Guidance(pinned={1: {0}}, banned={1: {3}}, truth={1: {1}})
