@@ -108,7 +108,7 @@ def reused(
     frames = sorted({other for chosen in weights.values() for other in chosen})
     parts = [
         inputs.object_ids,
-        *((other == frame, results.image_digest(other), inputs.labels(other)) for other in (frame, *frames)),
+        *((other == frame, results.image_digest(other), inputs.label_digest(other)) for other in (frame, *frames)),
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
         further,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class ClipInputs:
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
     reuse: Results | None = None
+    _label_digests: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def object_ids(self) -> list[int]:
@@ -70,6 +72,13 @@ class ClipInputs:
     def labels(self, frame: int) -> np.ndarray:
         """Return the masks of one frame as (Y, X) uint16 labels."""
         return as_labels(self.masks[frame], self.masks_name, frame)
+
+    def label_digest(self, frame: int) -> bytes:
+        """Return a digest of the masks of one frame."""
+        if frame not in self._label_digests:
+            labels = np.ascontiguousarray(self.labels(frame))
+            self._label_digests[frame] = hashlib.blake2b(labels.data, digest_size=16).digest()
+        return self._label_digests[frame]
 
 
 class RefinementModel(Protocol):

@@ -66,7 +66,7 @@ class TruthAlongMotion:
             [
                 [results.image_digest(step) for step in _steps(frame, true)],
                 self._slots[true],
-                self._inputs.labels(true),
+                self._inputs.label_digest(true),
             ]
             for true in self.sources(frame)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import fields, replace
 
 import numpy as np
@@ -100,7 +100,10 @@ def refine(
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
-    model = model.fitted_to(clip.size, areas)
+    # Rough masks decide about the grid and the scores where they are known: so a person's edits leave both valid.
+    judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
+    judged_areas = areas if judged is masks else object_areas(judged, masks_name)
+    model = model.fitted_to(clip.size, judged_areas or areas)
     reuse = store.start(model, clip) if store else None
     cache = (
         (lambda frame: reuse.features(frame, bytes_of))
@@ -110,9 +113,10 @@ def refine(
     guidance = _checked(guidance or Guidance(), len(clip))
     inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
-    scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
+    scores = _with_true_scores((yield from _scores(model, inputs, judged, judged_areas)), inputs)
     rounds = min(parameters.rounds, model.most_rounds)
     outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
+    known = not np.isnan(outcome.quality).all()
     yield Report(
         frames=len(clip),
         objects=list(areas),
@@ -122,7 +126,7 @@ def refine(
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
-        quality=[[round(float(value), 6) for value in row] for row in outcome.quality],
+        quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
         details={"guidance": guidance.to_json(), "rounds": outcome.rounds},
     )
 
@@ -140,16 +144,17 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
     return guidance
 
 
-def _scores(model: RefinementModel, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
-    """Judge the rough masks, where they are known, and not what a person made of them: edits leave scores valid."""
-    if not isinstance(inputs.masks, MasksWithTruth):
+def _scores(
+    model: RefinementModel, inputs: ClipInputs, judged: FrameSource, judged_areas: Mapping[int, np.ndarray]
+) -> Generator[Progress, None, np.ndarray]:
+    """Judge masks, which may be others than those that are refined; an object that is not in them gets 0."""
+    if judged is inputs.masks:
         return (yield from model.score(inputs))
-    rough = inputs.masks.rough
-    areas = {key: area for key, area in object_areas(rough, inputs.masks_name).items() if key in inputs.areas}
+    areas = {object_id: area for object_id, area in judged_areas.items() if object_id in inputs.areas}
     scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
     if areas:
         slots = [inputs.object_ids.index(object_id) for object_id in areas]
-        scores[:, slots] = yield from model.score(replace(inputs, masks=rough, areas=areas))
+        scores[:, slots] = yield from model.score(replace(inputs, masks=judged, areas=areas))
     return scores
 
 
