@@ -114,6 +114,10 @@ def _refine(
     sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = RefineParameters.precision,
+    memory_limit: options.MemoryLimit = None,
+    cache: options.Cache = RefineParameters.cache,
+    cache_dir: options.CacheDir = None,
     report: options.ReportFile = None,
 ) -> None:
     """Choose the good masks of a video and repair the others from them."""
@@ -130,6 +134,10 @@ def _refine(
         dino16=dino16,
         edges=edges,
         sam_checkpoint=sam_checkpoint,
+        precision=precision,
+        memory_limit=memory_limit,
+        cache=cache,
+        cache_dir=cache_dir,
     )
     frames = refine_masks(video, masks, output, parameters, report)
     typer.echo(f"{frames} refined masks in {output}")
@@ -158,6 +166,10 @@ def _run(
     sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = RefineParameters.precision,
+    memory_limit: options.MemoryLimit = None,
+    cache: options.Cache = RefineParameters.cache,
+    cache_dir: options.CacheDir = None,
     report: options.ReportFile = None,
 ) -> None:
     """Compute masks from motion, then refine them."""
@@ -177,6 +189,10 @@ def _run(
         dino16=dino16,
         edges=edges,
         sam_checkpoint=sam_checkpoint,
+        precision=precision,
+        memory_limit=memory_limit,
+        cache=cache,
+        cache_dir=cache_dir,
     )
     frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
     typer.echo(f"{frames} refined masks in {output}")

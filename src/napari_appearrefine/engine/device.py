@@ -34,6 +34,13 @@ def pick_device(choice: str = "auto") -> torch.device:
     return torch.device(choice)
 
 
+def pick_precision(choice: str, device: torch.device) -> torch.dtype:
+    """Turn a user's choice of precision into a type; ``auto`` is half precision on CUDA, else float32."""
+    if choice == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[choice]
+
+
 def leave_a_core_free() -> None:
     """Let torch leave one core to the window; on one or two cores it takes what it can get.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import fields, replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from ..core.guidance import Guidance, MasksWithTruth, keep_settled
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
+from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
+from .resources import resources
 from .reuse import RunStore
 from .selection import select_exemplars
 
@@ -99,36 +102,38 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
+    available = resources(parameters)
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
     model = model.fitted_to(clip.size, areas)
-    reuse = store.start(model, clip) if store else None
-    cache = (
-        (lambda frame: reuse.features(frame, bytes_of))
-        if reuse
-        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), bytes_of)
-    )
-    guidance = _checked(guidance or Guidance(), len(clip))
-    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
+    with closing(FrameFeatures(clip, model, available.store)) as of_frames:
+        reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
+        cache = (
+            (lambda frame: reuse.features(frame, bytes_of))
+            if reuse
+            else FeatureCache(of_frames, bytes_of, available.memory)
+        )
+        guidance = _checked(guidance or Guidance(), len(clip))
+        inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
-    scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
-    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
-    for object_id, frames in exemplars.items():
-        if not frames:
-            raise UserError(
-                f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
-            )
-    quality = np.full(scores.shape, np.nan)
-    done = 0
-    yield Progress("Correcting frames", done, len(clip))
-    for result in model.correct(inputs, scores, exemplars):
-        if isinstance(result, Progress):
-            yield result
-            continue
-        done += 1
-        result = _settled(result, inputs)
-        quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
-        yield result
+        scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
+        exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
+        for object_id, frames in exemplars.items():
+            if not frames:
+                raise UserError(
+                    f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
+                )
+        quality = np.full(scores.shape, np.nan)
+        done = 0
         yield Progress("Correcting frames", done, len(clip))
+        for result in model.correct(inputs, scores, exemplars):
+            if isinstance(result, Progress):
+                yield result
+                continue
+            done += 1
+            result = _settled(result, inputs)
+            quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
+            yield result
+            yield Progress("Correcting frames", done, len(clip))
     yield Report(
         frames=len(clip),
         objects=list(areas),
