@@ -66,7 +66,7 @@ class FeatureStore:
     def key(self, features_id: str, image: np.ndarray) -> str:
         """Return the name under which a model's features of an image (Y, X, 3) uint8 are kept."""
         digest = hashlib.blake2b(f"{features_id} {image.shape}".encode(), digest_size=20)
-        digest.update(np.ascontiguousarray(image))
+        digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
 
     def read(self, key: str) -> dict[str, Tensor] | None:

@@ -312,7 +312,7 @@ class PublishedModel:
             maps = []
             for frame in chunk:
                 with self._autocast():
-                    levels = kept.pop(frame, None) or self._encode(gathered, masks, frame)
+                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, masks, frame)
                     maps.append(self.selector.decode(related[frame : frame + 1], levels).float())
             yield chunk.start, torch.cat(maps)
 

@@ -1,4 +1,4 @@
-"""How much memory a run may take and where features are kept: as a person set it, else the environment, else defaults."""
+"""How much memory a run may take and where it keeps features: set by a person, by the environment, or by default."""
 
 from __future__ import annotations
 
