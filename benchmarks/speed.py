@@ -267,8 +267,8 @@ def main(arguments: list[str] | None = None) -> int:
         for count in given.frames:
             command = [sys.executable, __file__, "--one", run, model, str(count), "--size", *map(str, given.size)]
             command += ["--threads", str(given.threads), "--device", given.device]
-            # The number of threads must be known before the first numerical library starts.
-            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads)}
+            # Both must be known before torch is loaded, which happens here before the package could say the latter.
+            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "OMP_WAIT_POLICY": "PASSIVE"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 print(f"{run} with {model} on {count} frames failed:\n{done.stderr}", file=sys.stderr)
