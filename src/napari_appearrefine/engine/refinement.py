@@ -120,7 +120,8 @@ def refine(
         for object_id, frames in exemplars.items():
             if not frames:
                 raise UserError(
-                    f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
+                    f"All frames with object {object_id} are banned as exemplars; allow at least one, "
+                    "or pin a good one."
                 )
         quality = np.full(scores.shape, np.nan)
         done = 0
