@@ -54,8 +54,14 @@ def save_parts(parts: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the processor or GPU multiplies it natively, else float32."""
+    """Return half precision where it is faster for networks of few channels, else float32.
+
+    On a CPU that takes a matrix unit (AMX). Where there are only bfloat16 instructions, as in most
+    processors that have them, the built-in networks took 1.6 times as long as in float32.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return torch.bfloat16 if device.type == "cpu" and native is not None and native() else torch.float32
+    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if device.type == "cpu" and has_matrix_unit is not None and has_matrix_unit():
+        return torch.bfloat16
+    return torch.float32

@@ -105,7 +105,13 @@ class RunStore:
             self._loaded = (parameters, load(parameters))
         return self._loaded[1]
 
-    def start(self, model: RefinementModel | None, clip: Clip, counted: bool = True) -> Reuse:
+    def start(
+        self,
+        model: RefinementModel | None,
+        clip: Clip,
+        counted: bool = True,
+        compute: Callable[[np.ndarray], Any] | None = None,
+    ) -> Reuse:
         """Begin to use what is kept for a model and a clip.
 
         Parameters
@@ -116,11 +122,15 @@ class RunStore:
             The video.
         counted : bool
             Whether this is a run, whose costs are of interest afterwards.
+        compute : callable, optional
+            Gives the model's features of an image (Y, X, 3) uint8, instead of the model itself.
         """
         token = None if model is None else self._tokens.get(model)
         if model is not None and token is None:
             token = self._tokens[model] = next(self._next_token)
-        reuse = Reuse(self, token, model, clip)
+        if compute is None and model is not None:
+            compute = model.features
+        reuse = Reuse(self, token, compute, clip)
         if counted:
             self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
             self.costs = reuse.costs
@@ -133,7 +143,7 @@ class Reuse:
 
     store: RunStore
     token: int | None
-    model: RefinementModel | None
+    compute: Callable[[np.ndarray], Any] | None
     clip: Clip
     costs: dict[str, Cost] = field(default_factory=dict)
     _digests: dict[int, bytes] = field(default_factory=dict)
@@ -149,9 +159,9 @@ class Reuse:
         if found is not None:
             self._cost("features").reused += 1
             return found
-        if self.model is None:
+        if self.compute is None:
             raise ValueError("features need a model")
-        pixels, compute = self.clip.rgb(frame) if image is None else image, self.model.features
+        pixels, compute = self.clip.rgb(frame) if image is None else image, self.compute
         features = self._timed("features", lambda: compute(pixels))
         self.store.kept_features.put(key, features, size_of(features))
         return features
@@ -213,7 +223,8 @@ def _feed(state: Any, part: Any) -> None:
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
-    return replace(one, exemplars=other.exemplars) == other
+    unrelated = ("exemplars", "memory_limit", "cache", "cache_dir")
+    return replace(one, **{name: getattr(other, name) for name in unrelated}) == other
 
 
 class _Shelf:

@@ -15,4 +15,11 @@ def preferred_parameters() -> RefineParameters:
         settings = get_plugin_settings("napari-appearrefine").refine
     except (KeyError, ValueError):  # used as a library, without being registered as a plugin
         return RefineParameters()
-    return RefineParameters(model=settings.model, exemplars=settings.exemplars, device=settings.device)
+    return RefineParameters(
+        model=settings.model,
+        exemplars=settings.exemplars,
+        device=settings.device,
+        precision=settings.precision,
+        memory_limit=max(settings.memory_limit, 64) if settings.memory_limit else None,
+        cache=settings.cache,
+    )
