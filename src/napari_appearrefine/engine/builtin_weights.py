@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .calibration import Calibration
+
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 WEIGHTS_FILE = WEIGHTS_FOLDER / "builtin.safetensors"
 PARTS = ("backbone", "motion", "matching")
+CALIBRATION = "calibration"
 
 
 def load_part(module: nn.Module, part: str, device: torch.device, path: Path = WEIGHTS_FILE) -> None:
@@ -35,6 +39,19 @@ def load_part(module: nn.Module, part: str, device: torch.device, path: Path = W
     }
     module.load_state_dict(state)
     channels_last(module.eval().requires_grad_(False), device)
+
+
+def load_calibration(path: Path = WEIGHTS_FILE) -> Calibration:
+    """Load the selector's calibration; estimates stay as they are where the file holds none."""
+    tensors = load_file(path)
+    if f"{CALIBRATION}.iou" not in tensors:
+        return Calibration.none()
+    return Calibration(*(tensors[f"{CALIBRATION}.{each.name}"].float().numpy() for each in fields(Calibration)))
+
+
+def calibration_tensors(calibration: Calibration) -> dict[str, Tensor]:
+    """Return a calibration as tensors by name, to be saved as the part ``calibration``."""
+    return {each.name: torch.from_numpy(getattr(calibration, each.name)) for each in fields(Calibration)}
 
 
 def channels_last(module: nn.Module, device: torch.device) -> None:

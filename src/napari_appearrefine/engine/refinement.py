@@ -131,7 +131,15 @@ def refine(
         device=pick_device(parameters.device).type,
         version=__version__,
         quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
-        details={"guidance": guidance.to_json(), "rounds": outcome.rounds},
+        details={"guidance": guidance.to_json(), "rounds": outcome.rounds, **_uncertainty(model, scores)},
+    )
+
+
+def _uncertainty(model: RefinementModel, scores: np.ndarray) -> dict[str, list[list[float]]]:
+    """Return how unsure the scores are, (frames, objects), if the model can tell."""
+    measure = getattr(model, "uncertainty", None)
+    return (
+        {} if measure is None else {"uncertainty": [[round(float(each), 4) for each in row] for row in measure(scores)]}
     )
 
 
