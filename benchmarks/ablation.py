@@ -58,6 +58,7 @@ class OneGrid(BuiltinModel):
     """Keeps its grid, whatever the clip."""
 
     def fitted_to(self, size: tuple[int, int], areas: Any) -> BuiltinModel:
+        """Return itself."""
         return self
 
 
