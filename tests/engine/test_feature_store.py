@@ -18,6 +18,7 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures, weights_digest
 from napari_appearrefine.engine.resources import CACHE_VARIABLE, MEMORY_VARIABLE, resources
+from napari_appearrefine.engine.reuse import RunStore
 
 
 class MeanModel:
@@ -137,6 +138,21 @@ def test_parameters_come_before_the_environment(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "named").exists()
     assert resources(RefineParameters()).memory == 300 << 20
     assert (tmp_path / "named").is_dir()
+
+
+def test_a_store_of_runs_keeps_to_the_limit_of_a_run(clip: Clip) -> None:
+    def kept_after(store: RunStore, limit: int) -> int:
+        store.limit_features(limit)
+        reuse = store.start(MeanModel(), clip)
+        for frame in range(len(clip)):
+            reuse.features(frame, lambda features: 100)
+        before = reuse.costs["features"].reused
+        for frame in reversed(range(len(clip))):
+            reuse.features(frame, lambda features: 100)
+        return reuse.costs["features"].reused - before
+
+    assert kept_after(RunStore(), 300) == 3
+    assert kept_after(RunStore(feature_bytes=200), 300) == 2
 
 
 def test_unusable_resources_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,8 @@ def refine(
     judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
     judged_areas = areas if judged is masks else object_areas(judged, masks_name)
     model = model.fitted_to(clip.size, judged_areas or areas)
+    if store:
+        store.limit_features(available.memory)
     with closing(FrameFeatures(clip, model, available.store)) as of_frames:
         reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
         cache = (

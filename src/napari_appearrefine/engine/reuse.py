@@ -57,8 +57,11 @@ class RunStore:
 
     Parameters
     ----------
-    feature_bytes, result_bytes : int
-        Memory to take at most for features and for results; what was used longest ago leaves first.
+    feature_bytes : int, optional
+        Memory to take at most for features; what was used longest ago leaves first. Each run's own
+        limit if not given.
+    result_bytes : int
+        The same for results.
 
     Attributes
     ----------
@@ -66,8 +69,9 @@ class RunStore:
         What the last run computed, by kind: ``features``, ``score``, ``correction`` and ``flow``.
     """
 
-    def __init__(self, feature_bytes: int = _FEATURE_BYTES, result_bytes: int = _RESULT_BYTES) -> None:
-        self.kept_features = _Shelf(feature_bytes)
+    def __init__(self, feature_bytes: int | None = None, result_bytes: int = _RESULT_BYTES) -> None:
+        self._feature_bytes = feature_bytes
+        self.kept_features = _Shelf(feature_bytes or _FEATURE_BYTES)
         self.kept_results = _Shelf(result_bytes)
         self.costs: dict[str, Cost] = {}
         self._known: dict[str, Cost] = {}
@@ -96,6 +100,10 @@ class RunStore:
             return None
         kinds = ["correction"] if again else ["features", "score", "correction"]
         return frames * sum(known[kind].seconds_each for kind in kinds if kind in known)
+
+    def limit_features(self, limit: int) -> None:
+        """Set how many bytes features may take, unless the store was made with a limit of its own."""
+        self.kept_features.limit = self._feature_bytes or limit
 
     def model(
         self, parameters: RefineParameters, load: Callable[[RefineParameters], RefinementModel]
@@ -231,7 +239,7 @@ class _Shelf:
     """Values by key within a limit of bytes."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._bytes = 0
         self._kept: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -248,7 +256,7 @@ class _Shelf:
         with self._lock:
             self._bytes += size - self._kept.pop(key, (None, 0))[1]
             self._kept[key] = (value, size)
-            while self._bytes > self._limit and len(self._kept) > 1:
+            while self._bytes > self.limit and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
 
 
