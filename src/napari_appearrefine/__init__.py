@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .core.clip import Clip
     from .core.errors import UserError
     from .core.events import FrameLabels, Progress, Report
+    from .core.guidance import Guidance
     from .core.parameters import FlowMaskParameters, RefineParameters
     from .engine.flow_masks import flow_masks
     from .engine.refinement import refine
@@ -26,6 +27,7 @@ _PUBLIC = {
     "Clip": ("core.clip", "Clip"),
     "FlowMaskParameters": ("core.parameters", "FlowMaskParameters"),
     "FrameLabels": ("core.events", "FrameLabels"),
+    "Guidance": ("core.guidance", "Guidance"),
     "Progress": ("core.events", "Progress"),
     "RefineParameters": ("core.parameters", "RefineParameters"),
     "Report": ("core.events", "Report"),
@@ -41,6 +43,7 @@ __all__ = [
     "Clip",
     "FlowMaskParameters",
     "FrameLabels",
+    "Guidance",
     "Progress",
     "RefineParameters",
     "Report",

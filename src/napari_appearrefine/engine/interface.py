@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.events import FrameLabels, Progress
+from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
 
 
@@ -30,6 +31,9 @@ class ClipInputs:
         Frame index to whatever the model's own ``features`` returned for that frame.
     masks_name : str
         What to call the masks in messages.
+    guidance : Guidance
+        What a person decided. Exemplars already follow it and settled pixels are put back whatever a
+        model gives; a model may also weigh true masks as what they are.
     """
 
     clip: Clip
@@ -37,6 +41,7 @@ class ClipInputs:
     areas: Mapping[int, np.ndarray]
     features: Callable[[int], Any]
     masks_name: str = "masks"
+    guidance: Guidance = field(default_factory=Guidance)
 
     @property
     def object_ids(self) -> list[int]:

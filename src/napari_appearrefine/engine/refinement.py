@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import numpy as np
+
 from .. import __version__
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, Progress, Report
-from ..core.labels import check_masks, object_areas
+from ..core.events import Event, FrameLabels, Progress, Report
+from ..core.guidance import Guidance, keep_settled
+from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .interface import ClipInputs, FeatureCache, RefinementModel
@@ -41,6 +44,7 @@ def refine(
     *,
     model: RefinementModel | None = None,
     masks_name: str = "masks",
+    guidance: Guidance | None = None,
 ) -> Iterator[Event]:
     """Refine the masks of a clip.
 
@@ -56,6 +60,9 @@ def refine(
         A loaded model to use again instead of loading one.
     masks_name : str
         What to call the masks in messages.
+    guidance : Guidance, optional
+        What a person decided: exemplars pinned and banned, masks that are true, masks that are locked.
+        The pixels of an object in a frame where it is true or locked come out exactly as they went in.
 
     Yields
     ------
@@ -77,13 +84,15 @@ def refine(
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
     model = model or load_model(parameters)
     cache = FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
-    inputs = ClipInputs(clip, masks, areas, cache, masks_name)
+    guidance = _checked(guidance or Guidance(), len(clip))
+    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance)
 
     scores = yield from model.score(inputs)
-    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars)
+    scores = _with_true_scores(scores, inputs)
+    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
     yield Progress("Correcting frames", 0, len(clip))
     for done, result in enumerate(model.correct(inputs, scores, exemplars), start=1):
-        yield result
+        yield _settled(result, inputs)
         yield Progress("Correcting frames", done, len(clip))
     yield Report(
         frames=len(clip),
@@ -94,7 +103,38 @@ def refine(
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
+        details={"guidance": guidance.to_json()},
     )
+
+
+def _checked(guidance: Guidance, frames: int) -> Guidance:
+    for title, mark in (("pinned", guidance.pinned), ("banned", guidance.banned), ("true", guidance.truth)):
+        for object_id, marked in mark.items():
+            outside = [frame for frame in marked if not 0 <= frame < frames]
+            if outside:
+                raise UserError(
+                    f"Frame {outside[0]} is {title} for object {object_id}, but the video has frames 0 to {frames - 1}; "
+                    "remove that mark."
+                )
+    return guidance
+
+
+def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
+    """Give true masks the best score there is: a person has judged them."""
+    scores = scores.copy()
+    for slot, object_id in enumerate(inputs.object_ids):
+        true_frames = sorted(inputs.guidance.truth.get(object_id, ()))
+        scores[true_frames, slot] = scores[:, slot].max()
+    return scores
+
+
+def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
+    """Put back what must not change; the one place where this is enforced, for whatever model."""
+    settled = inputs.guidance.settled(result.frame)
+    if not settled:
+        return result
+    given = as_labels(inputs.masks[result.frame], inputs.masks_name, result.frame)
+    return FrameLabels(result.frame, keep_settled(result.labels, given, settled))
 
 
 def _bytes_of(features: object) -> int:

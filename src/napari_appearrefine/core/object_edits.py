@@ -1,0 +1,162 @@
+"""Edits of whole objects on labels - delete, merge, split, swap, another id - as patches of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from .clip import FrameSource
+from .errors import UserError
+from .labels import LARGEST_ID
+from .patches import LabelPatch
+
+
+def delete_object(labels: FrameSource, object_id: int, frames: Iterable[int] | None = None) -> Iterator[LabelPatch]:
+    """Turn an object's pixels into background, in some frames or all.
+
+    Parameters
+    ----------
+    labels : FrameSource
+        (T, Y, X) integer labels, read frame by frame; here and below they are not written.
+
+    Yields
+    ------
+    LabelPatch
+        One for each frame that changes; here and below.
+    """
+    return _replaced(labels, {object_id: 0}, frames)
+
+
+def merge_objects(labels: FrameSource, into: int, other: int, start: int = 0) -> Iterator[LabelPatch]:
+    """Give an object's pixels to another from a frame on."""
+    return _replaced(labels, {other: into}, range(start, len(labels)))
+
+
+def change_id(labels: FrameSource, object_id: int, new_id: int) -> Iterator[LabelPatch]:
+    """Give an object another id.
+
+    Raises
+    ------
+    UserError
+        If the id is no valid one, or an object of that id has pixels.
+    """
+    _check_id(labels, new_id)
+    if any(np.any(np.asarray(labels[frame]) == new_id) for frame in range(len(labels))):
+        raise UserError(f"There is an object {new_id} already; choose another id, or merge the two.")
+    return _replaced(labels, {object_id: new_id}, None)
+
+
+def swap_objects(labels: FrameSource, one: int, other: int, start: int) -> Iterator[LabelPatch]:
+    """Exchange the ids of two objects from a frame on, where their identities were mixed up."""
+    return _replaced(labels, {one: other, other: one}, range(start, len(labels)))
+
+
+def split_from(labels: FrameSource, object_id: int, new_id: int, start: int) -> Iterator[LabelPatch]:
+    """Make what an object is from a frame on an object of its own.
+
+    Raises
+    ------
+    UserError
+        If the new id is no valid one.
+    """
+    _check_id(labels, new_id)
+    return _replaced(labels, {object_id: new_id}, range(start, len(labels)))
+
+
+def split_part(
+    labels: FrameSource, object_id: int, new_id: int, frame: int, row: int, column: int, last: int | None = None
+) -> Iterator[LabelPatch]:
+    """Make one connected part of an object an object of its own, and follow it through time.
+
+    In each later frame it is the connected parts that overlap it most in the frame before, as long as
+    the object has more than one part: where the parts touch, the split ends.
+
+    Parameters
+    ----------
+    labels : FrameSource
+        (T, Y, X) integer labels.
+    object_id, new_id : int
+        Whose part, and its new id.
+    frame, row, column : int
+        A pixel of the part.
+    last : int, optional
+        The last frame to follow the part to; ``frame`` itself by default.
+
+    Raises
+    ------
+    UserError
+        If the new id is no valid one, or the pixel is not the object's.
+    """
+    _check_id(labels, new_id)
+    if np.asarray(labels[frame])[row, column] != object_id:
+        raise UserError(f"Object {object_id} is not at this point of frame {frame}; click on the part to split off.")
+    return _followed_part(labels, object_id, new_id, frame, (row, column), frame if last is None else last)
+
+
+def free_id(labels: FrameSource) -> int:
+    """Return the smallest id above all that are in use.
+
+    Raises
+    ------
+    UserError
+        If the labels' dtype holds no larger one.
+    """
+    largest = max((int(np.asarray(labels[frame]).max(initial=0)) for frame in range(len(labels))), default=0)
+    _check_id(labels, largest + 1)
+    return largest + 1
+
+
+def parts_of(plane: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return how many connected parts a (Y, X) bool plane has, and their numbers from 1, (Y, X) int32.
+
+    Pixels that touch at a corner are connected.
+    """
+    numbered, count = ndimage.label(plane, np.ones((3, 3), bool))
+    return int(count), numbered
+
+
+def _followed_part(
+    labels: FrameSource, object_id: int, new_id: int, start: int, point: tuple[int, int], last: int
+) -> Iterator[LabelPatch]:
+    part = rest = np.zeros((0, 0), bool)
+    for frame in range(start, last + 1):
+        plane = np.asarray(labels[frame]) == object_id
+        count, numbered = parts_of(plane)
+        if frame == start:
+            part = numbered == numbered[point]
+        else:
+            with_part = np.bincount(numbered[part], minlength=count + 1)[1:]
+            with_rest = np.bincount(numbered[rest], minlength=count + 1)[1:]
+            mine = np.flatnonzero(with_part > with_rest) + 1
+            if not 0 < mine.size < count:
+                return
+            part = np.isin(numbered, mine)
+        rest = plane & ~part
+        rows, columns = np.nonzero(part)
+        yield LabelPatch(frame, rows, columns, np.full(rows.size, new_id, np.dtype(labels.dtype)))
+
+
+def _replaced(labels: FrameSource, ids: dict[int, int], frames: Iterable[int] | None) -> Iterator[LabelPatch]:
+    for new_id in ids.values():
+        _check_id(labels, new_id, lowest=0)
+    return _replacing(labels, ids, range(len(labels)) if frames is None else frames)
+
+
+def _replacing(labels: FrameSource, ids: dict[int, int], frames: Iterable[int]) -> Iterator[LabelPatch]:
+    for frame in frames:
+        current = np.asarray(labels[frame])
+        rows, columns = np.nonzero(np.isin(current, list(ids)))
+        if rows.size:
+            old = current[rows, columns]
+            values = old.copy()
+            for before, after in ids.items():
+                values[old == before] = after
+            yield LabelPatch(frame, rows, columns, values)
+
+
+def _check_id(labels: FrameSource, object_id: int, lowest: int = 1) -> None:
+    largest = min(int(np.iinfo(np.dtype(labels.dtype)).max), LARGEST_ID)
+    if not lowest <= object_id <= largest:
+        raise UserError(f"Object ids of these labels go from 1 to {largest}; {object_id} is not one of them.")

@@ -1,0 +1,173 @@
+"""Next to fix: the frame whose correction would help most, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_REACH = 12.0
+_FAIR = 0.75
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A frame that a person should look at.
+
+    Parameters
+    ----------
+    frame : int
+        Its index.
+    object_id : int
+        The object that needs it most there.
+    gain : float
+        How much the whole clip is expected to gain, in frames of wholly wrong masks that become right.
+    reason : str
+        One sentence on why.
+    """
+
+    frame: int
+    object_id: int
+    gain: float
+    reason: str
+
+
+def expected_gains(
+    quality: np.ndarray, known: np.ndarray, distances: np.ndarray | None = None, reach: float = _REACH
+) -> np.ndarray:
+    """Estimate how much the clip gains if one frame of one object is corrected.
+
+    The correction of frame ``f`` is taken to help frame ``t`` as much as the two are alike,
+    ``k(f, t) = exp(-|f - t| / reach)``, or ``exp(-d(f, t) / median d)`` on the mean with it where
+    distances of appearance are known. What is lost in ``t`` is ``1 - quality(t)``. As much of it as the
+    nearest frame that is already true helps is not gained again. So
+
+    ``gain(f) = sum_t (1 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
+
+    which is the step of the greedy algorithm for the facility-location problem (Nemhauser, Wolsey and
+    Fisher, "An analysis of approximations for maximizing submodular set functions", 1978).
+
+    Parameters
+    ----------
+    quality : ndarray
+        (T,) float estimated quality of the masks in 0..1; NaN counts as 0.5.
+    known : ndarray
+        (T,) bool, frames that are true already: a person painted or accepted them.
+    distances : ndarray, optional
+        (T, T) float, how unlike the appearance of the object is in each two frames, 0 for the same.
+    reach : float
+        Over how many frames likeness falls to 1 / e.
+
+    Returns
+    -------
+    ndarray
+        (T,) float64, 0 for known frames.
+    """
+    lost = 1 - np.clip(np.where(np.isnan(quality), 0.5, quality), 0, 1)
+    lost = np.where(known, 0.0, lost)
+    times = np.arange(len(quality))
+    gains = np.zeros(len(quality))
+    covered = np.zeros(len(quality))
+    scale = 1.0
+    if distances is not None:
+        apart = distances[~np.eye(len(distances), dtype=bool)]
+        scale = max(float(np.median(apart)) if apart.size else 1.0, 1e-9)
+
+    def likeness(frame: int) -> np.ndarray:
+        near: np.ndarray = np.exp(-np.abs(times - frame) / reach)
+        if distances is None:
+            return near
+        return np.asarray((near + np.exp(-distances[frame] / scale)) / 2)
+
+    for frame in np.flatnonzero(known):
+        covered = np.maximum(covered, likeness(int(frame)))
+    for frame in np.flatnonzero(~known):
+        gains[frame] = float((lost * np.maximum(likeness(int(frame)) - covered, 0)).sum())
+    return gains
+
+
+def next_to_fix(
+    quality: np.ndarray,
+    known: np.ndarray,
+    object_ids: Sequence[int],
+    distances: dict[int, np.ndarray] | None = None,
+    reach: float = _REACH,
+) -> Suggestion | None:
+    """Return the frame whose correction would help most over all objects.
+
+    Parameters
+    ----------
+    quality : ndarray
+        (T, Q) float estimated quality of the masks as they are; NaN if unknown.
+    known : ndarray
+        (T, Q) bool, masks that a person painted, locked or accepted.
+    object_ids : sequence of int
+        The Q objects.
+    distances : dict of int to ndarray, optional
+        Object id to (T, T) distances of appearance.
+    reach : float
+        As of :func:`expected_gains`.
+
+    Returns
+    -------
+    Suggestion or None
+        None if a person has seen all masks.
+    """
+    if known.size == 0 or known.all():
+        return None
+    gains = np.stack(
+        [
+            expected_gains(quality[:, slot], known[:, slot], (distances or {}).get(object_id), reach)
+            for slot, object_id in enumerate(object_ids)
+        ],
+        axis=1,
+    )
+    gains[known.all(axis=1)] = -1.0
+    total = gains.sum(axis=1)
+    frame = int(np.argmax(total))
+    slot = int(np.argmax(np.where(known[frame], -1.0, gains[frame])))
+    return Suggestion(
+        frame, object_ids[slot], float(total[frame]), _reason(frame, quality[:, slot], known[:, slot], reach)
+    )
+
+
+def next_unreviewed(reviewed: np.ndarray, frame: int, step: int = 1) -> int | None:
+    """Return the next frame, or with ``step=-1`` the previous one, with a mask that no person has seen.
+
+    Parameters
+    ----------
+    reviewed : ndarray
+        (T, Q) bool, masks that a person painted, locked or accepted.
+    frame : int
+        Where to start; the search goes on at the other end of the clip.
+    step : {1, -1}
+        Direction.
+    """
+    count = len(reviewed)
+    for distance in range(1, count + 1):
+        candidate = (frame + step * distance) % count
+        if not reviewed[candidate].all():
+            return candidate
+    return None
+
+
+def _reason(frame: int, quality: np.ndarray, known: np.ndarray, reach: float) -> str:
+    near = slice(max(frame - round(reach), 0), frame + round(reach) + 1)
+    poor = int(np.count_nonzero(~known[near] & ~(quality[near] >= _FAIR)))
+    own = quality[frame]
+    if np.isnan(own):
+        opening = "Nothing is known yet about the mask here"
+    elif own < _FAIR:
+        opening = f"The mask here looks poor (about {100 * own:.0f} % right)"
+    else:
+        opening = f"The mask here looks fair (about {100 * own:.0f} % right)"
+    true_frames = np.flatnonzero(known)
+    if true_frames.size:
+        apart = int(np.abs(true_frames - frame).min())
+        place = f"the nearest frame you corrected is {apart} frame{'s' if apart != 1 else ''} away"
+    else:
+        place = "no frame near it has been corrected"
+    if poor > 1:
+        return f"{opening}, {place}, and {poor} poor masks around it would follow it."
+    return f"{opening}, and {place}."
