@@ -112,7 +112,7 @@ def test_engine_gets_a_copy_that_later_edits_do_not_reach():
     masks = make_rough_masks()
     seen = []
 
-    def engine(clip, copy, parameters, name):
+    def engine(clip, copy, parameters, name, guidance):
         masks[:] = 0
         seen.append(np.asarray(copy).copy())
         yield Progress("Looking", 1, 1)

@@ -22,7 +22,8 @@ import numpy as np
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress
-from ..core.labels import as_labels, check_masks
+from ..core.guidance import Guidance, MasksWithTruth
+from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from .layers import empty_labels
 
@@ -54,9 +55,16 @@ class Failure:
     details: str = ""
 
 
-JobEvent = Event | Prepared | Failure
+@dataclass(frozen=True)
+class Outcome:
+    """What a computation gave that is no run; its only event but for progress."""
+
+    value: Any
+
+
+JobEvent = Event | Prepared | Outcome | Failure
 MakeEvents = Callable[[], Iterator[JobEvent]]
-RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str], Iterator[Event]]
+RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str, Guidance], Iterator[Event]]
 FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
 
 
@@ -73,12 +81,14 @@ class Job(Protocol):
 StartJob = Callable[[MakeEvents, Callable[[JobEvent], None], Callable[[], None]], Job]
 
 
-def refine_events(clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str) -> Iterator[Event]:
+def refine_events(
+    clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
+) -> Iterator[Event]:
     """Refine with the engine, which is imported here, in the worker's thread."""
     prepare_engine()
     from ..engine.refinement import refine
 
-    yield from refine(clip, masks, parameters, masks_name=masks_name)
+    yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance)
 
 
 def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:
@@ -128,7 +138,48 @@ def refine_copies(
         yield Prepared(copy, None)
     else:
         yield Prepared((yield from _copied(output, masks_name)), None)
-    yield from engine(clip, copy, parameters, masks_name)
+    yield from engine(clip, copy, parameters, masks_name, Guidance())
+
+
+def proposal_copies(
+    clip: Clip,
+    masks: FrameSource,
+    masks_name: str,
+    rough: FrameSource | None,
+    guidance: Guidance,
+    parameters: RefineParameters,
+    engine: RefineEvents,
+) -> Iterator[JobEvent]:
+    """Copy the masks of a layer, then compute better ones for a new layer.
+
+    Parameters
+    ----------
+    clip : Clip
+        The video.
+    masks : FrameSource
+        (T, Y, X) data of the layer with the masks, which a person may go on editing.
+    masks_name : str
+        What to call the masks in messages.
+    rough : FrameSource or None
+        (T, Y, X) masks that the first run started from. This run starts from them too, with what a
+        person drew since; so it depends on nothing else that earlier runs gave.
+    guidance : Guidance
+        What a person decided.
+    parameters : RefineParameters
+        Settings.
+    engine : callable
+        What refines.
+
+    Raises
+    ------
+    UserError
+        If masks and clip do not belong together, or no mask holds an object.
+    """
+    check_masks(masks, clip, masks_name)
+    copy = yield from _copied(masks, masks_name)
+    yield Prepared(copy, copy.copy())
+    source = copy if rough is None else MasksWithTruth(rough, copy, guidance)
+    yield from engine(clip, source, parameters, masks_name, guidance)
 
 
 def flow_mask_copies(
@@ -152,6 +203,31 @@ def flow_mask_copies(
             yield Prepared(baseline, np.zeros(shape, event.labels.dtype))
             prepared = True
         yield event
+
+
+def outcome_of(compute: Callable[[], Any]) -> Iterator[JobEvent]:
+    """Compute something small in the worker."""
+    yield Outcome(compute())
+
+
+def read_masks(source: FrameSource, name: str) -> Iterator[JobEvent]:
+    """Copy masks and count the pixels of every object in every frame.
+
+    Yields
+    ------
+    Progress, Outcome
+        The outcome is (copy, areas): (T, Y, X) of the masks' dtype, and object id to (T,) pixels.
+
+    Raises
+    ------
+    UserError
+        If a value is negative or above 65535.
+    """
+    copy = np.zeros(tuple(int(length) for length in source.shape), source.dtype)
+    for index in range(len(copy)):
+        copy[index] = source[index]
+        yield Progress("Reading masks", index + 1, len(copy))
+    yield Outcome((copy, object_areas(copy, name)))
 
 
 def start_job(make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_end: Callable[[], None]) -> Job:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.labels import as_labels
+from ..core.patches import LabelPatch
 
 METADATA_KEY = "napari-appearrefine"
 REFINED_SUFFIX = " refined"
 MOTION_SUFFIX = " masks"
+PROPOSAL_SUFFIX = " proposal"
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -99,11 +102,7 @@ def is_refined(layer: Labels) -> bool:
 def can_hold(layer: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether labels of a shape and dtype can be written into a layer so that it stays editable."""
     return bool(
-        isinstance(layer, Labels)
-        and not layer.multiscale
-        and isinstance(layer.data, np.ndarray)
-        and layer.data.flags.writeable
-        and layer.editable
+        is_writable(layer)
         and layer.data.shape == shape
         and layer.data.dtype in (np.uint8, np.uint16)
         and layer.data.dtype.itemsize >= np.dtype(dtype).itemsize
@@ -121,7 +120,7 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         Name of the layer.
     like : Layer
         Where to take the transform from; and the colours, if it is a Labels layer.
-    role : {"refined", "motion"}
+    role : {"refined", "motion", "proposal"}
         What the labels are, kept in the layer's metadata.
     """
     state = like.as_layer_data_tuple()[1]
@@ -132,6 +131,90 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         # All in the constructor, because each setter would slice and draw the layer again.
         options |= {"colormap": like.colormap.model_copy(deep=True), "opacity": like.opacity}
     return Labels(data, name=name, metadata=metadata, **options)
+
+
+def write_patches(layer: Labels, patches: Iterable[LabelPatch]) -> list[LabelPatch]:
+    """Write patches into a Labels layer as one undo step.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its data is a writable array.
+    patches : iterable of LabelPatch
+        At most one for each frame.
+
+    Returns
+    -------
+    list of LabelPatch
+        What takes them back, with 16-bit indices where they fit.
+    """
+    inverses = []
+    data = layer.data
+    rows_dtype, columns_dtype = _index_dtype(data.shape[1]), _index_dtype(data.shape[2])
+    with _sliced(layer), layer.block_history():
+        for patch in patches:
+            rows, columns = patch.rows.astype(rows_dtype), patch.columns.astype(columns_dtype)
+            inverses.append(LabelPatch(patch.frame, rows, columns, data[patch.frame, rows, columns]))
+            frames = np.full(len(patch), patch.frame, _index_dtype(data.shape[0]))
+            layer.data_setitem((frames, rows, columns), patch.values.astype(data.dtype), refresh=False)
+    layer.refresh(extent=False)
+    return inverses
+
+
+def make_overlay(name: str, like: Layer, colours: dict[int, str]) -> Labels:
+    """Make a layer for marks on the frame that is shown, whichever that is.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer.
+    like : Layer
+        A (T, Y, X) layer, to take the place and the size of its frames from.
+    colours : dict of int to str
+        Value of a mark to its colour; everything else is transparent.
+
+    Returns
+    -------
+    Labels
+        Of one frame, (Y, X) uint8, which a person cannot paint on.
+    """
+    height, width = (int(length) for length in like.data.shape[1:3])
+    all_colours: dict[int | None, str] = {None: "transparent"}
+    all_colours.update(colours)
+    overlay = Labels(
+        np.zeros((height, width), np.uint8),
+        name=name,
+        scale=like.scale[1:3],
+        translate=like.translate[1:3],
+        colormap=DirectLabelColormap(color_dict=all_colours),
+        opacity=0.8,
+        metadata={METADATA_KEY: {"role": "overlay"}},
+    )
+    overlay.editable = False
+    return overlay
+
+
+def show_overlay(overlay: Labels, marks: np.ndarray) -> None:
+    """Show other marks, (Y, X) uint8."""
+    overlay.data = marks
+
+
+def role_of(layer: Layer) -> str | None:
+    """Return what the plugin made a layer for: refined, motion, proposal, overlay; None for others."""
+    role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
+    return role
+
+
+def is_writable(layer: Layer) -> bool:
+    """Whether frames of a layer can be written so that they stay editable."""
+    return bool(
+        isinstance(layer, Labels)
+        and not layer.multiscale
+        and isinstance(layer.data, np.ndarray)
+        and layer.data.ndim == 3
+        and layer.data.flags.writeable
+        and layer.editable
+    )
 
 
 class FrameWriter:
@@ -221,6 +304,29 @@ class FrameWriter:
             step.extend(history.pop())
 
 
+class ProposalWriter:
+    """Writes the frames of one run into a layer of its own, which nobody edits: no history is kept.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its data is a writable array.
+    is_shown : callable
+        Tells whether a frame is on the screen now; only such frames are drawn.
+    """
+
+    def __init__(self, layer: Labels, is_shown: Callable[[int], bool]) -> None:
+        self.layer = layer
+        self._is_shown = is_shown
+
+    def write(self, frame: int, labels: np.ndarray) -> Written:
+        """Write one frame; (Y, X) uint8 or uint16."""
+        self.layer.data[frame] = labels
+        if self._is_shown(frame):
+            self.layer.refresh(extent=False)
+        return Written.WRITTEN
+
+
 @contextmanager
 def _sliced(layer: Labels) -> Iterator[None]:
     # data_setitem also writes into the slice on the screen, and fails if that is a stale one: napari
@@ -242,6 +348,26 @@ def is_shown(viewer: Any, layer: Layer, frame: int) -> bool:
     first_axis = viewer.dims.ndim - layer.ndim
     point = viewer.dims.point[first_axis:]
     return bool(layer.visible) and round(float(layer.world_to_data(point)[0])) == frame
+
+
+def frame_shown(viewer: Any, layer: Layer) -> int:
+    """Return the frame of a (T, Y, X) layer that a viewer displays now, the nearest one if there is none."""
+    point = viewer.dims.point[viewer.dims.ndim - layer.ndim :]
+    frame = round(float(layer.world_to_data(point)[0]))
+    return min(max(frame, 0), int(layer.data.shape[0]) - 1)
+
+
+def show_frame(viewer: Any, layer: Layer, frame: int) -> None:
+    """Go to a frame of a (T, Y, X) layer."""
+    first_axis = viewer.dims.ndim - layer.ndim
+    point = layer.world_to_data(viewer.dims.point[first_axis:])
+    viewer.dims.set_point(first_axis, layer.data_to_world((frame, *point[1:]))[0])
+
+
+def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:
+    """Return an object's colour in a Labels layer: red, green, blue, 0..255."""
+    red, green, blue = (round(255 * float(part)) for part in layer.colormap.map(object_id)[:3])
+    return red, green, blue
 
 
 def _index_dtype(length: int) -> type[np.uint16] | type[np.uint32]:

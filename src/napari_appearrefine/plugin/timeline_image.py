@@ -20,13 +20,14 @@ MARK_COLOURS: dict[Mark, Colour] = {
     Mark.EDITED: (240, 228, 66),
     Mark.LOCKED: (204, 121, 167),
     Mark.ACCEPTED: (0, 158, 115),
+    Mark.PROPOSED: (0, 114, 178),
 }
 _GLYPHS = {
     Mark.CHOSEN: ("..###..", ".#####.", "#######", "#######", "#######", ".#####.", "..###.."),
     Mark.PINNED: ("#######", "#######", ".#####.", ".#####.", "..###..", "..###..", "...#..."),
     Mark.BANNED: ("##...##", "###.###", ".#####.", "..###..", ".#####.", "###.###", "##...##"),
 }
-_BARS = (Mark.EDITED, Mark.LOCKED, Mark.ACCEPTED)
+_BARS = (Mark.PROPOSED, Mark.EDITED, Mark.LOCKED, Mark.ACCEPTED)
 GLYPH, STRIP, BAR, GAP = 7, 9, 3, 1
 """Heights of the parts of a row, in device-independent pixels."""
 

@@ -8,6 +8,8 @@ from enum import IntFlag
 
 import numpy as np
 
+from ..core.review import ExemplarState, ReviewTable
+
 
 class Mark(IntFlag):
     """What is known of one object in one frame besides its quality; several may hold."""
@@ -18,6 +20,7 @@ class Mark(IntFlag):
     EDITED = 8
     LOCKED = 16
     ACCEPTED = 32
+    PROPOSED = 64
 
 
 MARK_WORDS = {
@@ -26,7 +29,8 @@ MARK_WORDS = {
     Mark.BANNED: "never an exemplar, banned by you",
     Mark.EDITED: "edited by you",
     Mark.LOCKED: "locked",
-    Mark.ACCEPTED: "accepted",
+    Mark.ACCEPTED: "accepted by you",
+    Mark.PROPOSED: "the last run proposes another mask here",
 }
 
 
@@ -101,3 +105,44 @@ class TimelineRow:
                 lines.append(f"{what}: {curve.values[frame]:.2f}")
         lines += [words for mark, words in MARK_WORDS.items() if self.marks[frame] & mark]
         return "\n".join(lines)
+
+
+def row_of(
+    table: ReviewTable,
+    object_id: int,
+    colour: tuple[int, int, int],
+    proposed: np.ndarray | None = None,
+    measures: Sequence[Curve] = (),
+) -> TimelineRow:
+    """Return what a review table knows of one object.
+
+    Parameters
+    ----------
+    table : ReviewTable
+        The table.
+    object_id : int
+        One of its objects.
+    colour : tuple of int
+        Red, green, blue, 0..255.
+    proposed : ndarray, optional
+        (T,) bool, frames in which a proposal would change the object.
+    measures : sequence of Curve
+        Measures against a ground truth.
+    """
+    cells = table.cells(object_id)
+    marks = np.zeros(table.frames, np.uint8)
+    exemplars = {
+        ExemplarState.CHOSEN: Mark.CHOSEN,
+        ExemplarState.PINNED: Mark.PINNED,
+        ExemplarState.BANNED: Mark.BANNED,
+    }
+    for state, mark in exemplars.items():
+        marks[cells["exemplar"] == state] |= np.uint8(mark)
+    for name, mark in (("edited", Mark.EDITED), ("locked", Mark.LOCKED), ("accepted", Mark.ACCEPTED)):
+        marks[cells[name]] |= np.uint8(mark)
+    if proposed is not None:
+        marks[proposed] |= np.uint8(Mark.PROPOSED)
+    title = table.names.get(object_id) or f"object {object_id}"
+    return TimelineRow(
+        object_id, title, colour, cells["before"], cells["after"], cells["present"], marks, tuple(measures)
+    )
