@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
+from .builtin_memory import NearbyMemories, Weights, exemplar_weights, reused, weights_near
 from .builtin_weights import inference_dtype, load_part
 from .flow import resize_frame, working_size
 from .interface import ClipInputs
@@ -107,9 +108,7 @@ class BuiltinModel:
         memory = self._remember(inputs, ones)
         scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
         for frame in range(len(inputs.clip)):
-            masks = self._masks(inputs, frame)
-            likely = self._repair(inputs.features(frame), masks, memory, frame)
-            scores[frame] = estimated_iou(masks, likely)
+            scores[frame] = self._scored(inputs, frame, memory, ones)
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
@@ -117,18 +116,35 @@ class BuiltinModel:
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
         """Repair every frame, in order."""
-        weights = {
-            object_id: {frame: max(float(scores[frame, slot]), 0.05) for frame in exemplars[object_id]}
-            for slot, object_id in enumerate(inputs.areas)
-        }
-        memory = self._remember(inputs, weights)
-        dtype = label_dtype(inputs.object_ids)
+        weights = exemplar_weights(inputs, scores, exemplars)
+        memories = NearbyMemories(lambda chosen: self._remember(inputs, chosen))
         for frame in range(len(inputs.clip)):
+            chosen = weights_near(frame, weights, inputs.guidance)
+            labels, _ = self._corrected(inputs, frame, memories, chosen)
+            yield FrameLabels(frame, labels)
+
+    def _scored(self, inputs: ClipInputs, frame: int, memory: Memory, weights: Weights) -> np.ndarray:
+        def compute() -> tuple[np.ndarray]:
             masks = self._masks(inputs, frame)
-            repaired = trust_good_masks(masks, self._repair(inputs.features(frame), masks, memory, frame))
-            given = np.asarray(inputs.masks[frame]).astype(dtype)
+            return (estimated_iou(masks, self._repair(inputs.features(frame), masks, memory, frame)),)
+
+        return reused(inputs, "score", frame, weights, compute)[0]
+
+    def _corrected(
+        self, inputs: ClipInputs, frame: int, memories: NearbyMemories, weights: Weights
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (Y, X) labels of a repaired frame, and the (Q,) IoU that they are expected to have."""
+
+        def compute() -> tuple[np.ndarray, np.ndarray]:
+            masks = self._masks(inputs, frame)
+            likely = self._repair(inputs.features(frame), masks, memories(weights), frame)
+            repaired = trust_good_masks(masks, likely)
+            given = np.asarray(inputs.masks[frame]).astype(label_dtype(inputs.object_ids))
             planes = dict(zip(inputs.object_ids, repaired, strict=True))
-            yield FrameLabels(frame, merge_with_input(planes, given))
+            return merge_with_input(planes, given), estimated_iou((repaired > 0.5).astype(np.float32), likely)
+
+        labels, quality = reused(inputs, "correction", frame, weights, compute)
+        return labels, quality
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)

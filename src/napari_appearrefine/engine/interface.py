@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,18 @@ from ..core.clip import Clip, FrameSource
 from ..core.events import FrameLabels, Progress
 from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
+
+
+class Results(Protocol):
+    """What earlier runs computed."""
+
+    def image_digest(self, frame: int) -> bytes:
+        """Return a digest of the pixels of a frame."""
+
+    def result(
+        self, kind: str, parts: Iterable[Any], compute: Callable[[], tuple[np.ndarray, ...]]
+    ) -> tuple[np.ndarray, ...]:
+        """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class ClipInputs:
     guidance : Guidance
         What a person decided. Exemplars already follow it and settled pixels are put back whatever a
         model gives; a model may also weigh true masks as what they are.
+    reuse : Results, optional
+        Where results of earlier runs are, if any are kept.
     """
 
     clip: Clip
@@ -42,6 +56,7 @@ class ClipInputs:
     features: Callable[[int], Any]
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
+    reuse: Results | None = None
 
     @property
     def object_ids(self) -> list[int]:
@@ -50,8 +65,11 @@ class ClipInputs:
 
     def planes(self, frame: int, object_ids: Sequence[int] | None = None) -> np.ndarray:
         """Return the masks of one frame as (Q, Y, X) bool, one plane an object."""
-        labels = as_labels(self.masks[frame], self.masks_name, frame)
-        return planes_of(labels, self.object_ids if object_ids is None else object_ids)
+        return planes_of(self.labels(frame), self.object_ids if object_ids is None else object_ids)
+
+    def labels(self, frame: int) -> np.ndarray:
+        """Return the masks of one frame as (Y, X) uint16 labels."""
+        return as_labels(self.masks[frame], self.masks_name, frame)
 
 
 class RefinementModel(Protocol):

@@ -12,10 +12,11 @@ from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.guidance import Guidance, keep_settled
-from ..core.labels import as_labels, check_masks, object_areas
+from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .interface import ClipInputs, FeatureCache, RefinementModel
+from .reuse import RunStore
 from .selection import select_exemplars
 
 
@@ -45,6 +46,7 @@ def refine(
     model: RefinementModel | None = None,
     masks_name: str = "masks",
     guidance: Guidance | None = None,
+    store: RunStore | None = None,
 ) -> Iterator[Event]:
     """Refine the masks of a clip.
 
@@ -63,6 +65,9 @@ def refine(
     guidance : Guidance, optional
         What a person decided: exemplars pinned and banned, masks that are true, masks that are locked.
         The pixels of an object in a frame where it is true or locked come out exactly as they went in.
+    store : RunStore, optional
+        Keeps the model, features and results for the next run of this process, which then computes only
+        what depends on what changed. The result is the same with and without.
 
     Yields
     ------
@@ -82,10 +87,15 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
-    model = model or load_model(parameters)
-    cache = FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
+    model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    reuse = store.start(model, clip) if store else None
+    cache = (
+        (lambda frame: reuse.features(frame, _bytes_of))
+        if reuse
+        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
+    )
     guidance = _checked(guidance or Guidance(), len(clip))
-    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance)
+    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
     scores = yield from model.score(inputs)
     scores = _with_true_scores(scores, inputs)
@@ -113,7 +123,7 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
             outside = [frame for frame in marked if not 0 <= frame < frames]
             if outside:
                 raise UserError(
-                    f"Frame {outside[0]} is {title} for object {object_id}, but the video has frames 0 to {frames - 1}; "
+                    f"Frame {outside[0]} is {title} for object {object_id}, but the video ends at frame {frames - 1}; "
                     "remove that mark."
                 )
     return guidance
@@ -133,8 +143,7 @@ def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
     settled = inputs.guidance.settled(result.frame)
     if not settled:
         return result
-    given = as_labels(inputs.masks[result.frame], inputs.masks_name, result.frame)
-    return FrameLabels(result.frame, keep_settled(result.labels, given, settled))
+    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled))
 
 
 def _bytes_of(features: object) -> int:
