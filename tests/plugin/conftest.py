@@ -198,7 +198,5 @@ def review(model_viewer: ViewerModel, small_jobs: QueuedJobs) -> ReviewControlle
 
 
 @pytest.fixture
-def proposals(
-    model_viewer: ViewerModel, controller: RefineController, review: ReviewController
-) -> ProposalController:
+def proposals(model_viewer: ViewerModel, controller: RefineController, review: ReviewController) -> ProposalController:
     return ProposalController(model_viewer, controller, review)

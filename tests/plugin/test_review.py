@@ -196,7 +196,7 @@ def test_frames_are_found_in_a_moved_and_scaled_layer(model_viewer, small_jobs):
 def test_selected_label_is_the_object_and_back(review, rough):
     heard = []
     review.object_changed.connect(heard.append)
-    rough.selected_label = 1
+    rough.selected_label = 5
     assert review.object_id == OBJECT
     review.select_object(OBJECT)
     assert rough.selected_label == OBJECT

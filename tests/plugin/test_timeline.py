@@ -114,7 +114,7 @@ def test_each_mark_is_painted_at_its_frame_alone(mark, scale):
     assert columns.size
     assert columns.min() >= 120
     assert columns.max() < 140
-    assert image.shape == (round((GLYPH + GAP + 2 * STRIP + 3 * (GAP + BAR)) * scale), 200 * scale, 3)
+    assert image.shape == (round((GLYPH + GAP + 2 * STRIP + 4 * (GAP + BAR)) * scale), 200 * scale, 3)
 
 
 def test_single_bad_or_marked_frame_of_a_long_video_stays_visible():

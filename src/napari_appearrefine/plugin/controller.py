@@ -110,7 +110,7 @@ class RefineController:
     viewer : Viewer or ViewerModel
         Where layers are taken from and results are added.
     start_job, refine_events, flow_mask_events : callable, optional
-        What starts a run, and what the runs compute; see :mod:`plugin.jobs`.
+        What starts a run, and what the runs compute; the engine by default, see :mod:`plugin.jobs`.
     """
 
     state_changed = Signal(State)
@@ -127,12 +127,12 @@ class RefineController:
         self,
         viewer: Any,
         start_job: jobs.StartJob = jobs.start_job,
-        refine_events: jobs.RefineEvents = jobs.refine_events,
+        refine_events: jobs.RefineEvents | None = None,
         flow_mask_events: jobs.FlowMaskEvents = jobs.flow_mask_events,
     ) -> None:
         self._viewer = viewer
         self._start_job = start_job
-        self._refine_events = refine_events
+        self._refine_events = refine_events or jobs.Refiner()
         self._flow_mask_events = flow_mask_events
         self._state = State.NOTHING_LOADED
         self._video: Image | None = None

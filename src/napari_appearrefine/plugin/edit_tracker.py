@@ -62,15 +62,19 @@ class EditTracker:
         self._frame_shown = frame_shown
         self._last_shown = frame_shown()
         self._touched: dict[int, dict[int, np.void | None]] = {}
+        self._painted: set[int] = set()
+        self._about_to_change: set[int] = set()
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._is_writing = False
         layer.events.paint.connect(self._on_paint)
+        layer.events.labels_update.connect(self._on_drawn)
         layer.events.set_data.connect(self._on_set_data)
 
     def let_go(self) -> None:
         """Watch the layer no more."""
         self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.set_data.disconnect(self._on_set_data)
 
     def touched(self, frame: int) -> list[int]:
@@ -116,13 +120,13 @@ class EditTracker:
 
     def check(self, frames: Iterable[int]) -> None:
         """Compare frames with what was committed and set or take back the marks of a person's edits."""
-        changed = {frame for frame in frames if self._check_frame(frame)}
+        changed = {frame for frame in list(frames) if self._check_frame(frame)}
         if changed:
             self.changed.emit(changed)
 
-    def check_touched(self) -> None:
-        """Compare all frames that are known to be edited; an undo may have changed one that is not shown."""
-        self.check(list(self._touched))
+    def check_painted(self) -> None:
+        """Compare all frames that were ever painted; an undo may have changed one that is not shown."""
+        self.check(self._painted)
 
     def _check_frame(self, frame: int) -> bool:
         now = self.layer.data[frame]
@@ -136,6 +140,7 @@ class EditTracker:
             self._take_back(object_id, frame, known.pop(object_id))
         if known:
             self._touched[frame] = known
+            self._painted.add(frame)
             return True
         return self._touched.pop(frame, None) is not None
 
@@ -161,8 +166,16 @@ class EditTracker:
         self.table.apply(self.table.set("Edit masks", [object_id], [frame], **values))
 
     def _on_paint(self, event: Any) -> None:
+        # A stroke of the mouse is in the data by now; of a change that a program made napari tells first.
         if not self._is_writing:
-            self.check(_frames_of(event.value, self._frame_shown()))
+            self._about_to_change |= _frames_of(event.value, self._frame_shown())
+            self._painted |= self._about_to_change
+            self.check(self._about_to_change)
+
+    def _on_drawn(self, event: Any = None) -> None:
+        if self._about_to_change and not self._is_writing:
+            frames, self._about_to_change = self._about_to_change, set()
+            self.check(frames)
 
     def _on_set_data(self, event: Any = None) -> None:
         # Undo and redo say nothing else. Going to another frame says the same and comes far more often.
@@ -170,7 +183,7 @@ class EditTracker:
         moved, self._last_shown = shown != self._last_shown, shown
         if not self._is_writing and not moved:
             self._follow_history()
-            self.check({shown, *self._touched})
+            self.check({shown, *self._painted})
 
     def _follow_history(self) -> None:
         while self._done and self._holds(self._done[-1].old):

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from .layers import empty_labels
+
+if TYPE_CHECKING:
+    from ..engine.reuse import RunStore
 
 _SECONDS_BETWEEN_PROGRESS = 0.05
 _log = logging.getLogger(__name__)
@@ -81,14 +84,22 @@ class Job(Protocol):
 StartJob = Callable[[MakeEvents, Callable[[JobEvent], None], Callable[[], None]], Job]
 
 
-def refine_events(
-    clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
-) -> Iterator[Event]:
-    """Refine with the engine, which is imported here, in the worker's thread."""
-    prepare_engine()
-    from ..engine.refinement import refine
+class Refiner:
+    """Refines with the engine, and keeps what it computed, so that the next run computes only what changed."""
 
-    yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance)
+    def __init__(self) -> None:
+        self._store: RunStore | None = None
+
+    def __call__(
+        self, clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
+    ) -> Iterator[Event]:
+        """Refine; the engine is imported here, in the worker's thread."""
+        prepare_engine()
+        from ..engine.refinement import refine
+        from ..engine.reuse import RunStore
+
+        self._store = self._store or RunStore()
+        yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
 
 
 def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:

@@ -161,7 +161,7 @@ def write_patches(layer: Labels, patches: Iterable[LabelPatch]) -> list[LabelPat
     return inverses
 
 
-def make_overlay(name: str, like: Layer, colours: dict[int, str]) -> Labels:
+def make_overlay(name: str, like: Layer, colours: dict[int | None, str]) -> Labels:
     """Make a layer for marks on the frame that is shown, whichever that is.
 
     Parameters
@@ -170,8 +170,8 @@ def make_overlay(name: str, like: Layer, colours: dict[int, str]) -> Labels:
         Name of the layer.
     like : Layer
         A (T, Y, X) layer, to take the place and the size of its frames from.
-    colours : dict of int to str
-        Value of a mark to its colour; everything else is transparent.
+    colours : dict of int or None to str
+        Value of a mark to its colour; None stands for all other values.
 
     Returns
     -------
@@ -179,14 +179,12 @@ def make_overlay(name: str, like: Layer, colours: dict[int, str]) -> Labels:
         Of one frame, (Y, X) uint8, which a person cannot paint on.
     """
     height, width = (int(length) for length in like.data.shape[1:3])
-    all_colours: dict[int | None, str] = {None: "transparent"}
-    all_colours.update(colours)
     overlay = Labels(
         np.zeros((height, width), np.uint8),
         name=name,
         scale=like.scale[1:3],
         translate=like.translate[1:3],
-        colormap=DirectLabelColormap(color_dict=all_colours),
+        colormap=DirectLabelColormap(color_dict=colours),
         opacity=0.8,
         metadata={METADATA_KEY: {"role": "overlay"}},
     )

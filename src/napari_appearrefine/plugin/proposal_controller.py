@@ -20,7 +20,7 @@ from .review_controller import ReviewController, quality_of
 
 CHANGES_NAME = "changes"
 # Okabe and Ito's blue, vermillion and yellow.
-CHANGE_COLOURS = {ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
+CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
 
 
 class ProposalController:
@@ -94,6 +94,19 @@ class ProposalController:
             frames |= {int(frame) for frame in np.flatnonzero(changes)}
         return sorted(frames)
 
+    def object_that_changes_most(self, frame: int) -> int:
+        """Return the object with the most open changes in a frame; 0 if nothing is open there."""
+        masks, layer = self._review.layer, self._layer
+        if masks is None or layer is None:
+            return 0
+        change = frame_change(masks.data[frame], layer.data[frame])
+        pixels = {
+            key: change.added.get(key, 0) + change.removed.get(key, 0)
+            for key, frames in self._open_changes().items()
+            if frames[frame]
+        }
+        return max(pixels, key=lambda key: pixels[key], default=0)
+
     def run(self, parameters: RefineParameters) -> None:
         """Start a run that honours every mark."""
         self.close()
@@ -113,7 +126,7 @@ class ProposalController:
         proposal, tracker = self._proposal, self._review.tracker
         if proposal is None or tracker is None or not self.is_open:
             return 0
-        tracker.check_touched()
+        tracker.check_painted()
         chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
         ids = proposal.object_ids if object_ids is None else list(object_ids)
         guidance = tracker.table.guidance()
@@ -121,7 +134,8 @@ class ProposalController:
         present: dict[int, np.ndarray] = {}
         for whole in proposal.patches(tracker.layer.data, chosen, ids):
             after = tracker.layer.data[whole.frame].copy()
-            patch = _without(whole, after, guidance.settled(whole.frame))
+            kept = {*guidance.settled(whole.frame), *self._rejected(whole.frame)}
+            patch = _without(whole, after, sorted(kept))
             after[patch.rows, patch.columns] = patch.values
             present[patch.frame] = np.flatnonzero(np.bincount(after.ravel()))
             patches.append(patch)
@@ -132,8 +146,8 @@ class ProposalController:
         written = tracker.write(
             patches,
             edit,
-            lambda: self._set_decisions(proposal, before, layer),
-            lambda: self._set_decisions(proposal, after_decisions, layer),
+            lambda: self._set_decisions(proposal, before, layer, present),
+            lambda: self._set_decisions(proposal, after_decisions, layer, present),
         )
         self._show_what_is_open()
         return written
@@ -171,6 +185,11 @@ class ProposalController:
             signal.disconnect(slot)
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
+    def _rejected(self, frame: int) -> list[int]:
+        assert self._proposal is not None
+        decisions = self._proposal.decisions[frame]
+        return [self._proposal.object_ids[slot] for slot in np.flatnonzero(decisions == Decision.REJECTED)]
+
     def _taken_over(self, ids: list[int], frames: Iterable[int], present: dict[int, np.ndarray]) -> Edit:
         table, proposal = self._review.table, self._proposal
         assert table is not None
@@ -187,7 +206,9 @@ class ProposalController:
             changes += edit.changes
         return Edit("Accept", tuple(changes))
 
-    def _set_decisions(self, proposal: Proposal, decisions: np.ndarray, layer: Labels | None) -> None:
+    def _set_decisions(
+        self, proposal: Proposal, decisions: np.ndarray, layer: Labels | None, frames: Iterable[int]
+    ) -> None:
         if proposal is not self._proposal or layer is None:
             return
         proposal.decisions[:] = decisions
@@ -196,6 +217,8 @@ class ProposalController:
             layer.visible = False
             self._add(layer)
             self._open_overlay()
+        for frame in frames:
+            self._compare(frame)
         self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
@@ -295,7 +318,7 @@ class ProposalController:
 
 
 def _without(patch: LabelPatch, now: np.ndarray, settled: list[int]) -> LabelPatch:
-    """Leave out the pixels that a settled object would gain or lose; it may have been locked since the run."""
+    """Leave out the pixels that settled objects would gain or lose: locked since the run, or rejected."""
     old = now[patch.rows, patch.columns]
     free = ~(np.isin(old, settled) | np.isin(patch.values, settled))
     return LabelPatch(patch.frame, patch.rows[free], patch.columns[free], patch.values[free])

@@ -29,12 +29,12 @@ def _headline(result: RunResult) -> str:
         return f"Cancelled. The {result.written} finished frames of {result.frames} are in “{result.layer.name}”."
     seconds = "" if result.report is None else f" in {_duration(result.report.seconds)}"
     if result.task is Task.PROPOSE:
-        return f"{verb} {result.written} frames{seconds}. Blue would be added, orange removed: accept or reject below."
+        return f"{verb} {result.written} frames{seconds}."
     return f"{verb} {result.written} frames{seconds}. The result is “{result.layer.name}”."
 
 
 def _examples(result: RunResult) -> list[str]:
-    if result.report is None or result.task is Task.FIND_MASKS:
+    if result.report is None or result.task is not Task.REFINE:
         return []
     chosen = list(result.report.exemplars.items())
     lines = [

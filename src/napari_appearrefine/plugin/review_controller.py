@@ -41,6 +41,8 @@ class ReviewController:
     """A person or the plugin changed pixels or marks in these frames (a set of int)."""
     object_changed = Signal(int)
     """Another label was selected."""
+    range_changed = Signal()
+    """Other frames are selected on the timeline."""
     said = Signal(str)
     """A sentence for the person: why this frame, or that there is none."""
     masks_changed = Signal(object)
@@ -57,7 +59,6 @@ class ReviewController:
         self._proposed: dict[int, np.ndarray] = {}
         self._measures: dict[int, Sequence[Curve]] = {}
         self._painted_while_reading: set[int] = set()
-        self.source_of_new_masks = Source.IMPORTED
         viewer.dims.events.current_step.connect(self._on_step)
 
     @property
@@ -114,6 +115,12 @@ class ReviewController:
         self.masks_changed.emit(None)
         self.table_changed.emit()
 
+    def read_again(self) -> None:
+        """Forget all marks and read the masks as they are now, because a run wrote them directly."""
+        layer = self._layer
+        self.choose_masks(None)
+        self.choose_masks(layer)
+
     def adopt(self, table: ReviewTable, committed: np.ndarray) -> None:
         """Take a table that was stored with the masks, instead of a new one.
 
@@ -147,6 +154,7 @@ class ReviewController:
     def select_frames(self, start: int, stop: int) -> None:
         """Select the frames from ``start`` up to, but without, ``stop``; none if they are equal."""
         self._range = (start, stop)
+        self.range_changed.emit()
 
     def toggle_lock(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Lock masks, which a run then reads and never writes; unlock them if all are locked."""
@@ -259,7 +267,8 @@ class ReviewController:
             self._stop_reading()
             if found:
                 copy, areas = found[0]
-                self._watch(ReviewTable.of_masks(len(copy), areas, self.source_of_new_masks), copy)
+                source = Source.FLOW if role_of(layer) == "motion" else Source.IMPORTED
+                self._watch(ReviewTable.of_masks(len(copy), areas, source), copy)
 
         data, name = layer.data, layer.name
         self._reading = self._start_job(lambda: jobs.read_masks(data, name), listen, end)
@@ -299,9 +308,7 @@ class ReviewController:
         self._painted_while_reading.add(self.frame)
 
     def _on_data_replaced(self, event: Any) -> None:
-        layer = self._layer
-        self.choose_masks(None)
-        self.choose_masks(layer)
+        self.read_again()
 
     def _on_label_selected(self, event: Any) -> None:
         self.object_changed.emit(self.object_id)
