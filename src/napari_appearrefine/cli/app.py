@@ -175,6 +175,49 @@ def _evaluate(
     typer.echo(evaluate_masks(truth, prediction, task, json))
 
 
+@app.command("simulate")
+@plain_errors()
+def _simulate(
+    video: options.Video,
+    masks: options.Masks,
+    truth: Annotated[
+        Path, typer.Option(metavar="TRUTH", help="True masks of the video, in any format that masks have.")
+    ],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="suggested|uniform|random|worst",
+            help="How the next frame is chosen: as the plugin suggests (default), evenly spaced, at random, or the "
+            "truly worst one. May be given several times.",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many frames are corrected, one after the other.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random policy.")] = 0,
+    model: options.Model = RefineParameters.model,
+    selector_checkpoint: options.SelectorCheckpoint = None,
+    corrector_checkpoint: options.CorrectorCheckpoint = None,
+    dino8: options.Dino8 = None,
+    dino16: options.Dino16 = None,
+    exemplars: options.Exemplars = RefineParameters.exemplars,
+    device: options.Device = RefineParameters.device,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
+) -> None:
+    """Simulate an annotator who corrects frames, and measure what each correction brings to the whole clip."""
+    from .simulation import simulate_annotator
+
+    parameters = RefineParameters(
+        model=model,
+        exemplars=exemplars,
+        device=device,
+        selector_checkpoint=selector_checkpoint,
+        corrector_checkpoint=corrector_checkpoint,
+        dino8=dino8,
+        dino16=dino16,
+    )
+    policies = policy or ["suggested"]
+    typer.echo(simulate_annotator(video, masks, truth, parameters, policies, rounds=rounds, seed=seed, json_file=json))
+
+
 @app.command("train")
 @plain_errors()
 def _train(

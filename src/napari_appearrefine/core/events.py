@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,10 +37,13 @@ class FrameLabels:
     labels : ndarray
         (Y, X) uint8 or uint16 at the size of the clip; 0 is background, other values are the
         user's object ids.
+    quality : dict of int to float
+        Object id to the estimated IoU of its mask with the truth, if the job can tell.
     """
 
     frame: int
     labels: np.ndarray
+    quality: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Report:
         Wall-clock time of the run.
     model, device, version : str
         What computed it.
+    quality : list of list of float
+        (frames, objects) estimated IoU of each resulting mask with the truth, 1 where a person made it
+        and NaN where nothing is known; empty if the job tells none.
+    details : dict
+        What else there is to say, JSON-ready.
     """
 
     frames: int
@@ -70,6 +79,7 @@ class Report:
     model: str
     device: str
     version: str
+    quality: list[list[float]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class MasksWithTruth:
     """
 
     def __init__(self, rough: FrameSource, drawn: FrameSource, guidance: Guidance) -> None:
-        self._rough = rough
+        self.rough = rough
         self._drawn = drawn
         self._guidance = guidance
         self.shape: tuple[int, ...] = tuple(int(length) for length in rough.shape)
@@ -127,7 +127,7 @@ class MasksWithTruth:
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """Return the (Y, X) label map of one frame."""
-        rough = np.asarray(self._rough[frame]).astype(self.dtype)
+        rough = np.asarray(self.rough[frame]).astype(self.dtype)
         settled = self._guidance.settled(frame)
         if not settled:
             return rough

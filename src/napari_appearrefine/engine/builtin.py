@@ -13,13 +13,14 @@ from torch import Tensor
 
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
-from .builtin_memory import NearbyMemories, Weights, exemplar_weights, reused, weights_near
+from .builtin_memory import NearbyMemories, Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_part
 from .flow import resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
 from .networks.backbone import Backbone
 from .networks.matching import KEY_STRIDE, MatchingNetwork, Memory, match
+from .propagation import TruthAlongMotion
 
 _WITNESSES = 12
 _POSITIONS = 6144
@@ -118,10 +119,31 @@ class BuiltinModel:
         """Repair every frame, in order."""
         weights = exemplar_weights(inputs, scores, exemplars)
         memories = NearbyMemories(lambda chosen: self._remember(inputs, chosen))
+        truth = self._truth_of(inputs)
         for frame in range(len(inputs.clip)):
-            chosen = weights_near(frame, weights, inputs.guidance)
-            labels, _ = self._corrected(inputs, frame, memories, chosen)
-            yield FrameLabels(frame, labels)
+            chosen = weights_near(frame, weights)
+            labels, quality = self._corrected(inputs, frame, memories, chosen, truth)
+            yield FrameLabels(frame, labels, dict(zip(inputs.object_ids, quality.tolist(), strict=True)))
+
+    def explain(
+        self, inputs: ClipInputs, frame: int, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> tuple[np.ndarray, dict[int, dict[int, float]]]:
+        """Return what the exemplars make of one frame, and whose evidence it is.
+
+        Returns
+        -------
+        likely : ndarray
+            (Q, h, w) float32 probability of each object on the working grid.
+        influence : dict of int to dict of int to float
+            Object id to exemplar frame to its share of the evidence.
+        """
+        weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
+        memory, features = self._remember(inputs, weights), inputs.features(frame)
+        likely = self._repair(features, self._masks(inputs, frame), memory, frame)
+        likely = with_say(likely, self._truth_of(inputs).say(frame))
+        size = features.levels[2].shape[-2:]
+        places = F.interpolate(torch.from_numpy(likely)[None], size=size, mode="area")[0].flatten(1) > 0.5
+        return likely, influence(features.keys, memory, places, inputs.object_ids)
 
     def _scored(self, inputs: ClipInputs, frame: int, memory: Memory, weights: Weights) -> np.ndarray:
         def compute() -> tuple[np.ndarray]:
@@ -131,20 +153,27 @@ class BuiltinModel:
         return reused(inputs, "score", frame, weights, compute)[0]
 
     def _corrected(
-        self, inputs: ClipInputs, frame: int, memories: NearbyMemories, weights: Weights
+        self, inputs: ClipInputs, frame: int, memories: NearbyMemories, weights: Weights, truth: TruthAlongMotion
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the (Y, X) labels of a repaired frame, and the (Q,) IoU that they are expected to have."""
 
         def compute() -> tuple[np.ndarray, np.ndarray]:
             masks = self._masks(inputs, frame)
             likely = self._repair(inputs.features(frame), masks, memories(weights), frame)
-            repaired = trust_good_masks(masks, likely)
+            say = truth.say(frame)
+            repaired = with_say(trust_good_masks(masks, likely), say)
             given = np.asarray(inputs.masks[frame]).astype(label_dtype(inputs.object_ids))
             planes = dict(zip(inputs.object_ids, repaired, strict=True))
-            return merge_with_input(planes, given), estimated_iou((repaired > 0.5).astype(np.float32), likely)
+            quality = estimated_iou((repaired > 0.5).astype(np.float32), with_say(likely, say))
+            return merge_with_input(planes, given), quality
 
-        labels, quality = reused(inputs, "correction", frame, weights, compute)
+        labels, quality = reused(inputs, "correction", frame, weights, compute, truth.depends_on(frame))
         return labels, quality
+
+    def _truth_of(self, inputs: ClipInputs) -> TruthAlongMotion:
+        return TruthAlongMotion(
+            inputs, lambda frame: inputs.features(frame).image, lambda frame: self._masks(inputs, frame)
+        )
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
@@ -262,6 +291,14 @@ def trust_good_masks(masks: np.ndarray, likely: np.ndarray) -> np.ndarray:
     odds = np.log(np.clip(likely, 1e-6, None) / np.clip(1 - likely, 1e-6, None))
     shifted = odds + say[:, None, None] * (2 * masks - 1)
     return np.asarray(1 / (1 + np.exp(-np.clip(shifted, -30, 30))), np.float32)
+
+
+def with_say(probability: np.ndarray, say: np.ndarray | None) -> np.ndarray:
+    """Add to the log-odds of a probability; shapes alike, or None for nothing."""
+    if say is None:
+        return probability
+    odds = np.log(np.clip(probability, 1e-4, None) / np.clip(1 - probability, 1e-4, None)) + say
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32)
 
 
 def _spread(present: np.ndarray, area: np.ndarray, count: int) -> list[int]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ..core.guidance import Guidance
 from .interface import ClipInputs
-from .networks.matching import Memory
+from .networks.matching import TEMPERATURES, Memory
 
 Weights = Mapping[int, Mapping[int, float]]
 """Object id to exemplar frame to how much it counts, 0 to 1."""
 
 _LEAST = 0.05
-_NEAREST = int(os.environ.get("X_NEAR", 6))
-_NEXT_TO_TRUTH = float(os.environ.get("X_TRUTH", 0.5))
-_CLOSER = float(os.environ.get("X_CLOSER", 1.0))
+_NEAREST = 5
 
 
 def exemplar_weights(inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]) -> Weights:
@@ -35,26 +34,58 @@ def exemplar_weights(inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[
     weights: dict[int, dict[int, float]] = {}
     for slot, object_id in enumerate(inputs.areas):
         true_frames = inputs.guidance.true_exemplars_of(object_id)
-        share = _NEXT_TO_TRUTH if true_frames else 1.0
         weights[object_id] = {
-            frame: 1.0 if frame in true_frames else share * max(float(scores[frame, slot]), _LEAST)
+            frame: 1.0 if frame in true_frames else max(float(scores[frame, slot]), _LEAST)
             for frame in exemplars[object_id]
         }
     return weights
 
 
-def weights_near(frame: int, weights: Weights, guidance: Guidance) -> Weights:
-    """Return the weights of the exemplars nearest in time to a frame, itself left out."""
+def weights_near(frame: int, weights: Weights) -> Weights:
+    """Return the weights of the five exemplars nearest in time to a frame, itself left out if there is another.
+
+    Far exemplars add little to near ones, and so a change of one leaves frames far from it as they were.
+    """
     near: dict[int, dict[int, float]] = {}
     for object_id, chosen in weights.items():
-        true_frames = guidance.true_exemplars_of(object_id)
-
-        def distance(other: int, true_frames: frozenset[int] = true_frames) -> tuple[float, int]:
-            return abs(other - frame) * (_CLOSER if other in true_frames else 1.0), other
-
-        others = sorted((other for other in chosen if other != frame), key=distance)
-        near[object_id] = {other: chosen[other] for other in sorted(others[:_NEAREST])}
+        others = sorted((other for other in chosen if other != frame), key=lambda other: (abs(other - frame), other))
+        near[object_id] = {other: chosen[other] for other in sorted(others[:_NEAREST])} or dict(chosen)
     return near
+
+
+def influence(
+    queries: Tensor, memory: Memory, places: Tensor, object_ids: Sequence[int]
+) -> dict[int, dict[int, float]]:
+    """Return the share of each exemplar in the evidence for an object, on the mean over its positions.
+
+    Parameters
+    ----------
+    queries : Tensor
+        (p, c) keys of the frame.
+    memory : Memory
+        What the exemplars look like.
+    places : Tensor
+        (Q, p) bool, the positions where each object is.
+    object_ids : sequence of int
+        The Q objects.
+
+    Returns
+    -------
+    dict of int to dict of int to float
+        Object id to frame to share; empty for an object without positions or evidence.
+    """
+    frames, origin = torch.unique(memory.frames, return_inverse=True)
+    shares: dict[int, dict[int, float]] = {}
+    for slot, object_id in enumerate(object_ids):
+        similarity = (queries[places[slot].to(queries.device)] @ memory.keys.T).float()
+        evidence = torch.exp((similarity - 1) / TEMPERATURES[-1]) * memory.inside[:, slot]
+        by_frame = evidence.new_zeros(len(evidence), len(frames)).index_add_(1, origin, evidence)
+        total = by_frame.sum(1, keepdim=True)
+        mean = (by_frame / total)[total[:, 0] > 0].mean(0) if bool((total > 0).any()) else by_frame.sum(0)
+        shares[object_id] = {
+            int(frame): round(float(share), 4) for frame, share in zip(frames, mean, strict=True) if share > 0
+        }
+    return shares
 
 
 class NearbyMemories:
@@ -78,9 +109,30 @@ class NearbyMemories:
 
 
 def reused(
-    inputs: ClipInputs, kind: str, frame: int, weights: Weights, compute: Callable[[], tuple[np.ndarray, ...]]
+    inputs: ClipInputs,
+    kind: str,
+    frame: int,
+    weights: Weights,
+    compute: Callable[[], tuple[np.ndarray, ...]],
+    further: Sequence[Any] = (),
 ) -> tuple[np.ndarray, ...]:
-    """Return what a frame's repair gives, from an earlier run if nothing that it depends on has changed."""
+    """Return what a frame's repair gives, from an earlier run if nothing that it depends on has changed.
+
+    Parameters
+    ----------
+    inputs : ClipInputs
+        The clip; without results of earlier runs everything is computed.
+    kind : str
+        What is computed.
+    frame : int
+        The frame, whose pixels and masks count, as do those of the exemplars.
+    weights : mapping
+        The exemplars.
+    compute : callable
+        Computes it.
+    further : sequence
+        What else it depends on.
+    """
     results = inputs.reuse
     if results is None:
         return compute()
@@ -89,5 +141,6 @@ def reused(
         inputs.object_ids,
         *((other == frame, results.image_digest(other), inputs.labels(other)) for other in (frame, *frames)),
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
+        further,
     ]
     return results.result(kind, parts, compute)

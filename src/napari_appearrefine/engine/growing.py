@@ -121,8 +121,9 @@ def _separated(
         grown[window] = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD))
         return grown
     cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, small_marks, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    nowhere = (0, 0, 0, 0)
+    cv2.grabCut(small, small_marks, nowhere, background, foreground, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.isin(small_marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     smooth = cv2.GaussianBlur(
         cv2.resize(found, full[::-1], interpolation=cv2.INTER_LINEAR), (0, 0), max(0.7 / scale, 0.5)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .. import __version__
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
-from ..core.guidance import Guidance, keep_settled
+from ..core.guidance import Guidance, MasksWithTruth, keep_settled
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
@@ -90,19 +91,26 @@ def refine(
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
     reuse = store.start(model, clip) if store else None
     cache = (
-        (lambda frame: reuse.features(frame, _bytes_of))
+        (lambda frame: reuse.features(frame, bytes_of))
         if reuse
-        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), _bytes_of)
+        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), bytes_of)
     )
     guidance = _checked(guidance or Guidance(), len(clip))
     inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
-    scores = yield from model.score(inputs)
-    scores = _with_true_scores(scores, inputs)
+    scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
     exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
+    for object_id, frames in exemplars.items():
+        if not frames:
+            raise UserError(
+                f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
+            )
+    quality = np.full(scores.shape, np.nan)
     yield Progress("Correcting frames", 0, len(clip))
     for done, result in enumerate(model.correct(inputs, scores, exemplars), start=1):
-        yield _settled(result, inputs)
+        result = _settled(result, inputs)
+        quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
+        yield result
         yield Progress("Correcting frames", done, len(clip))
     yield Report(
         frames=len(clip),
@@ -113,6 +121,7 @@ def refine(
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
+        quality=[[round(float(value), 6) for value in row] for row in quality],
         details={"guidance": guidance.to_json()},
     )
 
@@ -129,6 +138,19 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
     return guidance
 
 
+def _scores(model: RefinementModel, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+    """Judge the rough masks, where they are known, and not what a person made of them: edits leave scores valid."""
+    if not isinstance(inputs.masks, MasksWithTruth):
+        return (yield from model.score(inputs))
+    rough = inputs.masks.rough
+    areas = {key: area for key, area in object_areas(rough, inputs.masks_name).items() if key in inputs.areas}
+    scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
+    if areas:
+        slots = [inputs.object_ids.index(object_id) for object_id in areas]
+        scores[:, slots] = yield from model.score(replace(inputs, masks=rough, areas=areas))
+    return scores
+
+
 def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
     """Give true masks the best score there is: a person has judged them."""
     scores = scores.copy()
@@ -143,12 +165,15 @@ def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
     settled = inputs.guidance.settled(result.frame)
     if not settled:
         return result
-    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled))
+    quality = {key: value for key, value in result.quality.items() if key not in settled}
+    quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
+    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
 
 
-def _bytes_of(features: object) -> int:
+def bytes_of(features: object) -> int:
+    """Return the bytes of memory that a model's features of one frame take."""
     if isinstance(features, dict):
-        return sum(_bytes_of(value) for value in features.values())
+        return sum(bytes_of(value) for value in features.values())
     if isinstance(features, list | tuple):
-        return sum(_bytes_of(value) for value in features)
+        return sum(bytes_of(value) for value in features)
     return int(getattr(features, "nbytes", 0))

@@ -93,7 +93,7 @@ class RunStore:
         if packed is not None:
             self._cost(kind).reused += 1
             return tuple(_unpacked(each) for each in packed)
-        arrays = self._timed(kind, compute)
+        arrays: Arrays = self._timed(kind, compute)
         stored = tuple(_packed(np.asarray(array)) for array in arrays)
         self._results.put(key, stored, sum(len(each[2]) + 200 for each in stored))
         return arrays

@@ -308,8 +308,8 @@ def _changes_of_video(stored: Mapping[str, Any], clip: Clip | None) -> list[str]
         return []
     if now["shape"] != stored["shape"]:
         return [
-            f"{clip.name} has the shape {tuple(now['shape'])} now, not {tuple(stored['shape'])} as when the session was "
-            "saved; its masks may not fit."
+            f"{clip.name} has the shape {tuple(now['shape'])} now, but had {tuple(stored['shape'])} when its session "
+            "was saved; the masks may not fit."
         ]
     return [f"The pixels of {clip.name} are not those that the session was saved with; its masks may not fit."]
 

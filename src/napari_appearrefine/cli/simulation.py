@@ -1,0 +1,85 @@
+"""What the command ``simulate`` does: an annotator who corrects frames, for one or more policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..core.clip import Clip, FrameSource
+from ..core.errors import UserError
+from ..core.events import Event
+from ..core.guidance import Guidance
+from ..core.parameters import RefineParameters
+from ..evaluation.simulation import POLICIES, Refine, Simulation, simulate, table
+from ..files.masks import open_masks
+from ..files.report import write_json
+from ..files.video import open_video
+from .jobs import check_refine_settings
+from .output import check_file
+from .progress import ProgressDisplay
+
+
+def simulate_annotator(
+    video: Path,
+    masks: Path,
+    truth: Path,
+    parameters: RefineParameters,
+    policies: Sequence[str],
+    *,
+    rounds: int,
+    seed: int,
+    json_file: Path | None,
+) -> str:
+    """Simulate an annotator on one clip and return a table of what each correction brings.
+
+    Raises
+    ------
+    UserError
+        If a policy is not known, or the video, the masks, the truth or the JSON file cannot be used.
+    """
+    for policy in policies:
+        if policy not in POLICIES:
+            raise UserError(f"--policy is {policy!r}; choose one of {', '.join(POLICIES)}.")
+    check_refine_settings(parameters)
+    clip = open_video(video)
+    rough, true = open_masks(masks, clip), open_masks(truth, clip)
+    check_file(json_file, [video, masks, truth], "--json")
+    refine = remembering_refine(parameters, str(masks))
+    with ProgressDisplay() as display:
+        simulations = [_run(clip, rough, true, refine, policy, rounds, seed, display) for policy in policies]
+    if json_file is not None:
+        figures = {"clip": clip.name, "frames": len(clip), "policies": [each.to_json() for each in simulations]}
+        write_json(json_file, figures)
+    return table(simulations)
+
+
+def remembering_refine(parameters: RefineParameters, masks_name: str = "masks") -> Refine:
+    """Return a refinement that keeps what it computed for the next run, as the plugin does."""
+    from ..engine.refinement import refine
+    from ..engine.reuse import RunStore
+
+    store = RunStore()
+
+    def run(clip: Clip, masks: FrameSource, guidance: Guidance) -> Iterator[Event]:
+        return refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=store)
+
+    return run
+
+
+def _run(
+    clip: Clip,
+    rough: FrameSource,
+    truth: FrameSource,
+    refine: Refine,
+    policy: str,
+    rounds: int,
+    seed: int,
+    display: ProgressDisplay,
+) -> Simulation:
+    steps = simulate(clip, rough, truth, refine, policy, rounds, seed)
+    while True:
+        try:
+            display.show(next(steps))
+        except StopIteration as end:
+            simulation: Simulation = end.value
+            return simulation

@@ -1,0 +1,100 @@
+"""Why a frame's mask is what it is, and where it is likely wrong - for one frame, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..core.clip import Clip, FrameSource
+from ..core.errors import UserError
+from ..core.guidance import Guidance
+from ..core.labels import check_masks
+from ..core.parameters import RefineParameters
+from .interface import ClipInputs, FeatureCache, RefinementModel
+from .refinement import bytes_of, load_model
+from .reuse import RunStore
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model thinks of the masks of one frame.
+
+    Parameters
+    ----------
+    frame : int
+        Index of the frame.
+    too_much, too_little : dict of int to ndarray
+        Object id to (Y, X) float32 in 0..1: the probability that a pixel of its mask does not belong to it,
+        and that a pixel outside does; 0 elsewhere.
+    influence : dict of int to dict of int to float
+        Object id to exemplar frame to its share of the evidence that speaks for the object in this
+        frame; the shares of an object sum to 1.
+    """
+
+    frame: int
+    too_much: dict[int, np.ndarray]
+    too_little: dict[int, np.ndarray]
+    influence: dict[int, dict[int, float]]
+
+
+def explain_frame(
+    clip: Clip,
+    masks: FrameSource,
+    frame: int,
+    exemplars: Mapping[int, Sequence[int]],
+    scores: Sequence[Sequence[float]] | np.ndarray,
+    parameters: RefineParameters | None = None,
+    *,
+    model: RefinementModel | None = None,
+    masks_name: str = "masks",
+    guidance: Guidance | None = None,
+    store: RunStore | None = None,
+) -> Explanation:
+    """Explain one frame by the exemplars of the last run; only these frames and this one are read.
+
+    Parameters
+    ----------
+    clip, masks, parameters, model, masks_name, guidance, store
+        As of :func:`engine.refinement.refine`; with the store of that run this takes a fraction of a second.
+    frame : int
+        Index of the frame.
+    exemplars : mapping of int to sequence of int
+        Object id to frames, from the run's report; the objects are those named here.
+    scores : (T, Q) floats
+        From the run's report, columns in the order of ``exemplars``.
+
+    Raises
+    ------
+    UserError
+        If masks and clip do not belong together, or the model cannot tell.
+    """
+    parameters = parameters or RefineParameters()
+    check_masks(masks, clip, masks_name)
+    model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    explain = getattr(model, "explain", None)
+    if explain is None:
+        raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
+    reuse = store.start(model, clip) if store else None
+    features = (
+        (lambda index: reuse.features(index, bytes_of))
+        if reuse
+        else FeatureCache(lambda index: model.features(clip.rgb(index)), bytes_of)
+    )
+    areas = {object_id: np.zeros(0, np.int64) for object_id in exemplars}
+    inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
+    likely, influence = explain(inputs, frame, np.asarray(scores), exemplars)
+    return _explanation(inputs, frame, likely, influence)
+
+
+def _explanation(inputs: ClipInputs, frame: int, likely: np.ndarray, influence: Any) -> Explanation:
+    height, width = inputs.clip.size
+    too_much, too_little = {}, {}
+    for object_id, plane, probability in zip(inputs.object_ids, inputs.planes(frame), likely, strict=True):
+        full = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
+        too_much[object_id] = np.where(plane, 1 - full, 0).astype(np.float32)
+        too_little[object_id] = np.where(plane, 0, full).astype(np.float32)
+    return Explanation(frame, too_much, too_little, influence)

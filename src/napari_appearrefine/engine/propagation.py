@@ -1,0 +1,127 @@
+"""Truth carried along the motion: what the masks that a person made say about the frames around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .flow import flow_pair, inconsistency, warp
+from .interface import ClipInputs
+
+REACH = 16
+_SAY = 16.0
+_PIXELS = 2.0
+_LOST = 20.0
+
+Chain = tuple[np.ndarray, np.ndarray]
+"""Where every pixel of a frame lies in the true one, (h, w, 2) in pixels, and how unsure that is, (h, w)."""
+
+
+class TruthAlongMotion:
+    """Masks that a person made, moved along the optical flow to the frames within 16 of them.
+
+    The flow is followed from frame to frame. A pixel is as reliable as the flow returns to it on the way back:
+    misses of the single steps add up as independent errors do. Each true frame adds
+    ``16 * (2 m - 1) * r * exp(-(d - 1) / 16)`` to the log-odds of an object, with its moved mask ``m``,
+    the distance ``d`` in frames and ``r = 1 / (1 + (miss / 2 pixels)^2)``. So where the motion can be followed the
+    truth decides, and where it cannot - behind what passes in front, at what turns up anew - appearance does.
+
+    Parameters
+    ----------
+    inputs : ClipInputs
+        The clip and what a person decided.
+    image_of : callable
+        Frame to its image at the working size, (h, w, 3) uint8.
+    masks_of : callable
+        Frame to the masks of all objects at that size, (Q, h, w) float32 coverage.
+    """
+
+    def __init__(
+        self,
+        inputs: ClipInputs,
+        image_of: Callable[[int], np.ndarray],
+        masks_of: Callable[[int], np.ndarray],
+    ) -> None:
+        self._inputs = inputs
+        self._image_of = image_of
+        self._masks_of = masks_of
+        self._slots: dict[int, list[int]] = {}
+        for slot, object_id in enumerate(inputs.object_ids):
+            for frame in inputs.guidance.true_exemplars_of(object_id):
+                self._slots.setdefault(frame, []).append(slot)
+        self._chains: dict[tuple[int, int], Chain] = {}
+
+    def sources(self, frame: int) -> list[int]:
+        """Return the true frames that have a say in a frame, ascending."""
+        return sorted(true for true in self._slots if 0 < abs(true - frame) <= REACH)
+
+    def depends_on(self, frame: int) -> list[Any]:
+        """Return everything that :meth:`say` depends on, for a digest."""
+        results = self._inputs.reuse
+        if results is None:
+            return []
+        return [
+            [
+                [results.image_digest(step) for step in _steps(frame, true)],
+                self._slots[true],
+                self._inputs.labels(true),
+            ]
+            for true in self.sources(frame)
+        ]
+
+    def say(self, frame: int) -> np.ndarray | None:
+        """Return what to add to the log-odds of each object, (Q, h, w) float32; None far from all true frames."""
+        total: np.ndarray | None = None
+        self._chains = {key: chain for key, chain in self._chains.items() if key[1] >= frame - 1}
+        for true in self.sources(frame):
+            position, miss = self._chain(frame, true)
+            reliable = np.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
+            masks = self._masks_of(true)
+            total = np.zeros(masks.shape, np.float32) if total is None else total
+            for slot in self._slots[true]:
+                total[slot] += _SAY * reliable * (2 * warp(masks[slot], position) - 1)
+        return total
+
+    def _chain(self, frame: int, true: int) -> Chain:
+        chain: Chain | None = None
+        for step in _steps(frame, true)[-2::-1]:
+            known = self._chains.get((true, step))
+            if known is None:
+                known = self._longer(chain, step, step + (1 if true > step else -1))
+                self._chains[true, step] = known
+            chain = known
+        if chain is None:
+            raise ValueError(f"frame {frame} is the true one itself")
+        return chain
+
+    def _longer(self, chain: Chain | None, frame: int, following: int) -> Chain:
+        there, back = self._flows(frame, following)
+        miss = inconsistency(there, back, _LOST)
+        if chain is None:
+            return there, miss
+        position, before = chain
+        return there + warp(position, there), np.hypot(miss, warp(before, there, _LOST))
+
+    def _flows(self, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+        first, second = sorted((one, other))
+
+        def compute() -> tuple[np.ndarray, ...]:
+            images = self._image_of(first), self._image_of(second)
+            both = flow_pair(*images), flow_pair(*images[::-1])
+            return tuple(flow.astype(np.float16) for flow in both)
+
+        results = self._inputs.reuse
+        if results is None:
+            flows = compute()
+        else:
+            digests = [results.image_digest(first), results.image_digest(second)]
+            flows = results.result("flow", digests, compute)
+        forward, backward = (np.asarray(flow, np.float32) for flow in flows)
+        return (forward, backward) if one < other else (backward, forward)
+
+
+def _steps(frame: int, true: int) -> list[int]:
+    """Return the frames from one to the other, both included."""
+    return list(range(frame, true + 1)) if true > frame else list(range(frame, true - 1, -1))
