@@ -35,7 +35,9 @@ def test_no_key_is_one_of_napari_s_own():
         str(key)
         for action, keys in _default_shortcuts.items()
         for key in keys
-        if any(part in action for part in ("label", "napari:toggle_", "napari:roll", "polygon", "brush", "dims", "image"))
+        if any(
+            part in action for part in ("label", "napari:toggle_", "napari:roll", "polygon", "brush", "dims", "image")
+        )
     }
     ours = {shortcut.key.replace("-", "+") for shortcut in SHORTCUTS}
     assert not ours & taken

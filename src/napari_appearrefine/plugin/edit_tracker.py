@@ -25,6 +25,8 @@ class _Step:
 
     old: list[LabelPatch]
     new: list[LabelPatch]
+    old_committed: list[LabelPatch]
+    new_committed: list[LabelPatch]
     edit: Edit
     decisions: dict[int, np.ndarray]
     on_undone: Callable[[], None]
@@ -87,6 +89,7 @@ class EditTracker:
         edit: Edit,
         on_undone: Callable[[], None] = lambda: None,
         on_redone: Callable[[], None] = lambda: None,
+        committed: Iterable[LabelPatch] | None = None,
     ) -> int:
         """Write pixels and marks together, as one step that napari's undo takes back.
 
@@ -98,6 +101,8 @@ class EditTracker:
             What it means for the table.
         on_undone, on_redone : callable
             Told when the step is taken back or made again.
+        committed : iterable of LabelPatch, optional
+            What becomes of the masks as they would be if nobody had painted, if that is another change.
 
         Returns
         -------
@@ -105,18 +110,26 @@ class EditTracker:
             How many frames were written.
         """
         new = [patch for patch in patches if len(patch)]
+        new_committed = new if committed is None else [patch for patch in committed if len(patch)]
         self._is_writing = True
         try:
-            write_patches(self.layer, new)
+            old = write_patches(self.layer, new)
         finally:
             self._is_writing = False
-        old = [patch.apply(self.committed) for patch in new]
+        old_committed = [patch.apply(self.committed) for patch in new_committed]
         inverse = self.table.apply(edit)
+        self._settle()
         if new:
-            self._done.append(_Step(old, new, inverse, self._decisions(), on_undone, on_redone))
+            step = _Step(old, new, old_committed, new_committed, inverse, self._decisions(), on_undone, on_redone)
+            self._done.append(step)
             self._undone.clear()
         self.changed.emit({patch.frame for patch in new})
         return len(new)
+
+    def draw(self, patch: LabelPatch) -> None:
+        """Write pixels in a person's name: they count as painted, and undo takes them back."""
+        write_patches(self.layer, [patch])
+        self.check([patch.frame])
 
     def check(self, frames: Iterable[int]) -> None:
         """Compare frames with what was committed and set or take back the marks of a person's edits."""
@@ -188,12 +201,12 @@ class EditTracker:
     def _follow_history(self) -> None:
         while self._done and self._holds(self._done[-1].old):
             step = self._done.pop()
-            self._move(step, step.old)
+            self._move(step, step.old_committed)
             self._undone.append(step)
             step.on_undone()
         while self._undone and self._holds(self._undone[-1].new):
             step = self._undone.pop()
-            self._move(step, step.new)
+            self._move(step, step.new_committed)
             self._done.append(step)
             step.on_redone()
 
@@ -214,7 +227,14 @@ class EditTracker:
             since = np.flatnonzero(earlier[object_id] != now[object_id])
             values = {name: now[object_id][name][since] for name in _DECISIONS}
             self.table.apply(self.table.set(step.edit.title, [object_id], since, **values))
+        self._settle()
         self.changed.emit({patch.frame for patch in patches})
+
+    def _settle(self) -> None:
+        """Take note of which objects differ now from what was committed; their marks came with the step."""
+        for frame, known in list(self._touched.items()):
+            touched = touched_objects(self.committed[frame], self.layer.data[frame])
+            self._touched[frame] = {key: known[key] for key in touched if key in known}
 
     def _decisions(self) -> dict[int, np.ndarray]:
         return {key: self.table.cells(key)[list(_DECISIONS)].copy() for key in self.table.object_ids}

@@ -21,13 +21,14 @@ import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, FrameLabels, Progress
+from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from .layers import empty_labels
 
 if TYPE_CHECKING:
+    from ..engine.explanation import Explanation
     from ..engine.reuse import RunStore
 
 _SECONDS_BETWEEN_PROGRESS = 0.05
@@ -68,6 +69,7 @@ class Outcome:
 JobEvent = Event | Prepared | Outcome | Failure
 MakeEvents = Callable[[], Iterator[JobEvent]]
 RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str, Guidance], Iterator[Event]]
+Explain = Callable[[Clip, FrameSource, int, Report, RefineParameters], "Explanation"]
 FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
 
 
@@ -100,6 +102,17 @@ class Refiner:
 
         self._store = self._store or RunStore()
         yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
+
+    def explain(
+        self, clip: Clip, masks: FrameSource, frame: int, report: Report, parameters: RefineParameters
+    ) -> Explanation:
+        """Explain the masks of one frame by the last run; the engine is imported here, in the worker's thread."""
+        prepare_engine()
+        from ..engine.explanation import explain_frame
+        from ..engine.reuse import RunStore
+
+        self._store = self._store or RunStore()
+        return explain_frame(clip, masks, frame, report.exemplars, report.scores, parameters, store=self._store)
 
 
 def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:

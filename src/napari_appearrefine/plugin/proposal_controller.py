@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
+from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.patches import LabelPatch
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
@@ -43,7 +44,6 @@ class ProposalController:
         self._viewer = viewer
         self._runs = runs
         self._review = review
-        self._parameters: dict[str, Any] = {}
         self._rough: np.ndarray | None = None
         self._layer: Labels | None = None
         self._overlay: Labels | None = None
@@ -51,6 +51,8 @@ class ProposalController:
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
+        self.last_report: Report | None = None
+        self.last_parameters: RefineParameters | None = None
         self._connections: list[tuple[Any, Any]] = [
             (runs.output_opened, self._on_output_opened),
             (runs.frame_finished, self._on_frame_finished),
@@ -110,7 +112,7 @@ class ProposalController:
     def run(self, parameters: RefineParameters) -> None:
         """Start a run that honours every mark."""
         self.close()
-        self._parameters = {key: str(value) for key, value in asdict(parameters).items() if value is not None}
+        self.last_parameters = parameters
         self._runs.propose(parameters, self._review.guidance, self._rough)
 
     def accept(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> int:
@@ -290,9 +292,12 @@ class ProposalController:
         if result.task is not Task.PROPOSE or table is None or self._layer is None or self._baseline is None:
             return
         report = result.report
-        if report is not None:
+        if report is not None and self.last_parameters is not None:
+            self.last_report = report
             before = quality_of(np.array(report.scores))
-            self._review.apply(table.ran(self._parameters, report.objects, before, report.exemplars))
+            after = np.array(report.quality) if report.quality else None
+            parameters = {key: str(value) for key, value in asdict(self.last_parameters).items() if value is not None}
+            self._review.apply(table.ran(parameters, report.objects, before, report.exemplars, after))
         self._run = table.runs[-1].number if table.runs else 0
         self._proposal = Proposal(self._baseline, self._layer.data, table.object_ids)
         self._show_what_is_open()
@@ -309,7 +314,7 @@ class ProposalController:
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:
-            self._rough = None
+            self._rough = self.last_report = None
             self.close()
 
     def _on_layer_removed(self, event: Any) -> None:

@@ -67,6 +67,11 @@ class ReviewController:
         return self._layer if self._tracker is not None else None
 
     @property
+    def is_reading(self) -> bool:
+        """Whether masks were chosen and are not read yet."""
+        return self._reading is not None
+
+    @property
     def tracker(self) -> EditTracker | None:
         """What watches the masks."""
         return self._tracker

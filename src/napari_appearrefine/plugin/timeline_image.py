@@ -17,7 +17,7 @@ MARK_COLOURS: dict[Mark, Colour] = {
     Mark.CHOSEN: (230, 159, 0),
     Mark.PINNED: (86, 180, 233),
     Mark.BANNED: (213, 94, 0),
-    Mark.EDITED: (240, 228, 66),
+    Mark.EDITED: (213, 94, 0),
     Mark.LOCKED: (204, 121, 167),
     Mark.ACCEPTED: (0, 158, 115),
     Mark.PROPOSED: (0, 114, 178),

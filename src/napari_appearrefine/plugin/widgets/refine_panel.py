@@ -282,7 +282,10 @@ class RefinePanel(QWidget):
         self.progress_bar.setValue(progress.done)
 
     def _on_run_finished(self, result: RunResult) -> None:
-        self.result_label.setText(describe(result))
+        text = describe(result)
+        if result.task is Task.PROPOSE and not self.workbench.proposals.is_open:
+            text += " Nothing would change."
+        self.result_label.setText(text)
         if result.task is Task.FIND_MASKS and result.layer is not None:
             self.masks_combo.choose(result.layer)
         self._show_state()
@@ -302,7 +305,7 @@ class RefinePanel(QWidget):
         self.masks_combo.setEnabled(not running and self.masks_combo.count() > 0)
         self.objects_spin.setEnabled(self.controller.can_find_masks)
         self.find_button.setEnabled(self.controller.can_find_masks)
-        self.refine_button.setEnabled(self.controller.can_refine)
+        self.refine_button.setEnabled(self.controller.can_refine and not self.workbench.review.is_reading)
         self.refine_form.setEnabled(not running)
         self.motion_form.setEnabled(not running)
         self.progress_box.setVisible(running)

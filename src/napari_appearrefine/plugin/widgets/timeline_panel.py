@@ -23,7 +23,7 @@ _LEGEND = {
     Mark.LOCKED: "▬ locked",
     Mark.ACCEPTED: "▬ accepted",
 }
-_MOST_HEIGHT = 150
+_MOST_HEIGHT = 180
 """Of the rows that are seen without scrolling, in device-independent pixels."""
 _HINT = "Choose masks to see here how good they are in every frame."
 
