@@ -52,7 +52,8 @@ class FewFrames:
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """Return the (Y, X) labels of one frame."""
-        return self._copies.get(frame, np.zeros(self.shape[1:], self.dtype))
+        copy = self._copies.get(frame)
+        return np.zeros(self.shape[1:], self.dtype) if copy is None else copy
 
 
 class ErrorMap:

@@ -61,7 +61,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a computation gave that is no run; its only event but for progress."""
+    """What a computation gave that is no run, or a part of it."""
 
     value: Any
 
@@ -91,6 +91,7 @@ class Refiner:
 
     def __init__(self) -> None:
         self._store: RunStore | None = None
+        self._is_in_use = threading.Lock()
 
     def __call__(
         self, clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
@@ -100,8 +101,9 @@ class Refiner:
         from ..engine.refinement import refine
         from ..engine.reuse import RunStore
 
-        self._store = self._store or RunStore()
-        yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
+        with self._is_in_use:
+            self._store = self._store or RunStore()
+            yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
 
     def explain(
         self, clip: Clip, masks: FrameSource, frame: int, report: Report, parameters: RefineParameters
@@ -111,8 +113,9 @@ class Refiner:
         from ..engine.explanation import explain_frame
         from ..engine.reuse import RunStore
 
-        self._store = self._store or RunStore()
-        return explain_frame(clip, masks, frame, report.exemplars, report.scores, parameters, store=self._store)
+        with self._is_in_use:
+            self._store = self._store or RunStore()
+            return explain_frame(clip, masks, frame, report.exemplars, report.scores, parameters, store=self._store)
 
 
 def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:

@@ -85,6 +85,10 @@ class ProposalController:
         """The (T, Y, X) masks that the first run started from."""
         return self._rough
 
+    def start_from(self, rough: np.ndarray) -> None:
+        """Let the next run start from these (T, Y, X) masks, as an earlier session did."""
+        self._rough = rough
+
     def forget_rough(self) -> None:
         """Start the next run from the masks as they are, because objects are others now."""
         self._rough = None

@@ -31,7 +31,13 @@ class Shortcut:
     group: str
 
 
-_GO, _MARK, _RUN, _SHOW = "Go to", "Mark (selected frames, or this one)", "Refine and decide", "Show"
+_GO, _MARK, _RUN, _SHOW, _OBJECTS = (
+    "Go to",
+    "Mark (selected frames, or this one)",
+    "Refine and decide",
+    "Show",
+    "Objects",
+)
 
 SHORTCUTS = (
     Shortcut("N", "next_to_fix", "the frame whose correction helps most", _GO),
@@ -48,8 +54,12 @@ SHORTCUTS = (
     Shortcut("D", "reject_frame", "reject the proposal for selected frames, or this one", _RUN),
     Shortcut("Shift-D", "reject_all", "reject the whole proposal", _RUN),
     Shortcut("T", "show_proposed", "the proposed masks, and back", _SHOW),
+    Shortcut("W", "show_errors", "where the masks of this frame are likely wrong, and back", _SHOW),
     Shortcut("S", "solo_object", "only the selected object, and back", _SHOW),
+    Shortcut("Shift-S", "save_session", "save the session beside the video now", _SHOW),
     Shortcut("H", "show_keys", "these keys, and back", _SHOW),
+    Shortcut("Shift-N", "new_object", "a new object: paint it in one frame", _OBJECTS),
+    Shortcut("I", "grow_object", "a new object that grows from a click or a box", _OBJECTS),
 )
 
 
@@ -66,7 +76,7 @@ class KeyBindings:
         Name of an action to what it does.
     """
 
-    def __init__(self, viewer: Any, actions: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, viewer: Any, actions: Mapping[str, Callable[[], object]]) -> None:
         self._viewer = viewer
         self._actions = actions
         self._layer: Labels | None = None
@@ -105,7 +115,7 @@ def _unbind(target: Any, replaced: Mapping[str, Any]) -> None:
         target.bind_key(key, earlier, overwrite=True)
 
 
-def _pressed(act: Callable[[], None]) -> Callable[[Any], None]:
+def _pressed(act: Callable[[], object]) -> Callable[[Any], None]:
     def pressed(_target: Any) -> None:
         act()
 

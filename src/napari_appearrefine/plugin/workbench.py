@@ -11,8 +11,11 @@ from psygnal import Signal
 from ..core.parameters import RefineParameters
 from . import jobs
 from .controller import RefineController, RunResult, Task
+from .error_map import ErrorMap
+from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
+from .session_controller import SessionController
 
 
 class Workbench:
@@ -26,6 +29,8 @@ class Workbench:
         What runs.
     start_job : callable, optional
         What starts small computations; see :mod:`plugin.jobs`.
+    explain : callable, optional
+        What computes likely errors; by default the engine, which shares what the runs computed.
     """
 
     refine_requested = Signal()
@@ -34,16 +39,25 @@ class Workbench:
     """A key asks for the list of keys."""
 
     def __init__(
-        self, viewer: Any, runs: RefineController | None = None, start_job: jobs.StartJob = jobs.start_job
+        self,
+        viewer: Any,
+        runs: RefineController | None = None,
+        start_job: jobs.StartJob = jobs.start_job,
+        explain: jobs.Explain | None = None,
     ) -> None:
-        self.runs = runs or RefineController(viewer)
+        refiner = jobs.Refiner()
+        self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job)
         self.proposals = ProposalController(viewer, self.runs, self.review)
+        self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
+        self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
+        self.session = SessionController(viewer, self.runs, self.review, self.proposals, self.choose_masks, start_job)
         self.runs.run_finished.connect(self._on_run_finished)
 
     def choose_video(self, layer: Image | None) -> None:
         """Choose the video to work on."""
         self.runs.choose_video(layer)
+        self.session.choose_video(layer)
 
     def choose_masks(self, layer: Labels | None) -> None:
         """Choose the masks to refine and review."""
@@ -67,7 +81,7 @@ class Workbench:
         elif self.runs.can_refine:
             self.proposals.run(parameters)
 
-    def actions(self) -> dict[str, Callable[[], None]]:
+    def actions(self) -> dict[str, Callable[[], object]]:
         """Return what each key of :mod:`plugin.shortcuts` does."""
         review, proposals = self.review, self.proposals
         return {
@@ -80,12 +94,16 @@ class Workbench:
             "pin_exemplar": review.toggle_pin,
             "ban_exemplar": review.toggle_ban,
             "refine": self.refine_requested.emit,
-            "accept_frame": lambda: self._accept(review.selected_frames),
-            "accept_all": lambda: self._accept(None),
+            "accept_frame": lambda: proposals.accept(review.selected_frames),
+            "accept_all": proposals.accept,
             "reject_frame": lambda: proposals.reject(review.selected_frames),
             "reject_all": proposals.reject,
             "show_proposed": proposals.toggle_shown,
+            "show_errors": self.error_map.toggle,
             "solo_object": self.toggle_solo,
+            "new_object": self.objects.new,
+            "grow_object": self.objects.grow,
+            "save_session": self.session.save,
             "show_keys": self.keys_requested.emit,
         }
 
@@ -106,12 +124,12 @@ class Workbench:
     def shut_down(self) -> None:
         """Stop what runs and let go of the viewer."""
         self.runs.run_finished.disconnect(self._on_run_finished)
+        self.session.shut_down()
+        self.objects.shut_down()
+        self.error_map.shut_down()
         self.proposals.shut_down()
         self.review.shut_down()
         self.runs.shut_down()
-
-    def _accept(self, frames: list[int] | None) -> None:
-        self.proposals.accept(frames)
 
     def _all_objects(self) -> list[int]:
         return [] if self.review.table is None else self.review.table.object_ids

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QGroupBox,
@@ -16,12 +15,10 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from ...core.errors import UserError
 from ...core.events import Progress
@@ -33,14 +30,16 @@ from ..result_text import describe
 from ..shortcuts import KeyBindings
 from ..time_left import in_words
 from ..workbench import Workbench
+from .fold import Fold
 from .key_help import KeyHelp
 from .layer_combo import LayerCombo
+from .objects_box import ObjectsBox
 from .parameters_form import ParametersForm
 from .proposal_box import ProposalBox
+from .session_box import SessionBox
 from .timeline_panel import TimelinePanel
 
 _TIMELINE = "Masks over time"
-_OPEN, _CLOSED = "▾  Advanced", "▸  Advanced"
 
 
 class RefinePanel(QWidget):
@@ -61,6 +60,8 @@ class RefinePanel(QWidget):
         self.controller = self.workbench.runs
         self.timeline_panel = TimelinePanel(napari_viewer, self.workbench)
         self.proposal_box = ProposalBox(self.workbench.proposals, self.workbench.review)
+        self.objects_box = ObjectsBox(self.workbench)
+        self.session_box = SessionBox(self.workbench.session)
         self._keys: KeyBindings | None = None
         self._key_help: KeyHelp | None = None
         self._was_docked = False
@@ -110,6 +111,8 @@ class RefinePanel(QWidget):
             (self.workbench.keys_requested, self._on_keys_requested),
             (self.workbench.review.masks_changed, self._show_state),
             (self.workbench.review.table_changed, self._show_marks),
+            (self.workbench.session.opened, self._on_session_opened),
+            (self.workbench.session.failed, show_error),
             (self.controller.state_changed, self._on_state_changed),
             (self.controller.progress_changed, self._on_progress_changed),
             (self.controller.run_finished, self._on_run_finished),
@@ -137,6 +140,8 @@ class RefinePanel(QWidget):
         self._connections = []
         if self._keys is not None:
             self._keys.release()
+        self.session_box.shut_down()
+        self.objects_box.shut_down()
         self.proposal_box.shut_down()
         self.timeline_panel.shut_down()
         self.workbench.shut_down()
@@ -175,14 +180,12 @@ class RefinePanel(QWidget):
         row.addWidget(objects_label)
         row.addWidget(self.objects_spin)
         row.addWidget(self.find_button, 1)
-        # The arrow is part of the text: superqt paints its own in black, before napari sets the theme.
-        nothing = QPixmap(1, 1)
-        nothing.fill(Qt.GlobalColor.transparent)
-        self.advanced = QCollapsible(_CLOSED, expandedIcon=QIcon(nothing), collapsedIcon=QIcon(nothing))
-        self.advanced.toggled.connect(lambda is_open: self.advanced.setText(_OPEN if is_open else _CLOSED))
-        self.advanced.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.advanced.addWidget(_group("Refinement", self.refine_form, self.directly_box))
-        self.advanced.addWidget(_group("Masks from motion", self.motion_form))
+        self.advanced = Fold(
+            "Advanced",
+            _group("Refinement", self.refine_form, self.directly_box),
+            _group("Masks from motion", self.motion_form),
+        )
+        self.objects_fold = Fold("Objects", self.objects_box)
         self.progress_box = QWidget()
         progress_layout = QVBoxLayout(self.progress_box)
         progress_layout.setContentsMargins(0, 0, 0, 0)
@@ -191,7 +194,7 @@ class RefinePanel(QWidget):
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.addWidget(_group("1  Video", self.video_combo))
-        layout.addWidget(_group("2  Masks", self.masks_combo, row))
+        layout.addWidget(_group("2  Masks", self.session_box.open_button, self.masks_combo, row))
         layout.addWidget(
             _group(
                 "3  Refine",
@@ -202,8 +205,10 @@ class RefinePanel(QWidget):
                 self.proposal_box,
             )
         )
+        layout.addWidget(self.objects_fold)
         layout.addWidget(self.advanced)
         layout.addWidget(self.keys_button)
+        layout.addWidget(self.session_box)
         layout.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -280,6 +285,11 @@ class RefinePanel(QWidget):
             self.stage_label.setText(f"{progress.stage}: {progress.done} of {progress.total}{rest}")
         self.progress_bar.setRange(0, progress.total)
         self.progress_bar.setValue(progress.done)
+
+    def _on_session_opened(self, layer: Labels, warnings: list[str]) -> None:
+        self.masks_combo.choose(layer)
+        for sentence in warnings:
+            show_warning(sentence)
 
     def _on_run_finished(self, result: RunResult) -> None:
         text = describe(result)

@@ -50,6 +50,8 @@ class TimelinePanel(QWidget):
         self.unreviewed_button = _button("Next unreviewed ▶", "next_unreviewed")
         self.curves_box = QCheckBox("Curves")
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
+        self.errors_box = QCheckBox("Likely errors")
+        self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
         self.reason_label = QLabel(_HINT)
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
@@ -68,6 +70,10 @@ class TimelinePanel(QWidget):
             (review.frame_changed, self.timeline.set_frame),
             (review.object_changed, self.timeline.set_object),
             (review.said, self._say),
+            (workbench.objects.said, self._say),
+            (workbench.error_map.said, self._say),
+            (workbench.error_map.changed, self._on_error_map_changed),
+            (self.errors_box.clicked, actions["show_errors"]),
             (self.timeline.frame_chosen, review.go_to),
             (self.timeline.object_chosen, review.select_object),
             (self.timeline.range_chosen, review.select_frames),
@@ -126,6 +132,7 @@ class TimelinePanel(QWidget):
         for button in (self.previous_button, self.next_button, self.unreviewed_button):
             row.addWidget(button)
         row.addWidget(self.reason_label, 1)
+        row.addWidget(self.errors_box)
         row.addWidget(self.curves_box)
         area = self.area
         area.setWidgetResizable(True)
@@ -147,6 +154,9 @@ class TimelinePanel(QWidget):
     def _on_table_changed(self) -> None:
         self._rows_timer.start()
 
+    def _on_error_map_changed(self, is_on: bool) -> None:
+        self.errors_box.setChecked(is_on)
+
     def _on_curves_toggled(self, shown: bool) -> None:
         self.timeline.set_curves_shown(shown)
         self._make_room()
@@ -161,8 +171,10 @@ class TimelinePanel(QWidget):
         self._make_room()
         self.timeline.set_frame(review.frame)
         self.timeline.set_object(review.object_id)
-        for widget in (self.previous_button, self.next_button, self.unreviewed_button, self.curves_box):
-            widget.setEnabled(bool(rows))
+        for button in (self.previous_button, self.next_button, self.unreviewed_button):
+            button.setEnabled(bool(rows))
+        for box in (self.errors_box, self.curves_box):
+            box.setEnabled(bool(rows))
         if rows and self.reason_label.text() == _HINT:
             self.reason_label.clear()
         elif not rows:
