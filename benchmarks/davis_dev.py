@@ -221,7 +221,8 @@ def table(clips: list[dict[str, Any]], damaged: bool) -> str:
     return "\n".join(lines)
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
+    """Let the numerical libraries of this process take this many threads."""
     import cv2
     import torch
 
@@ -281,13 +282,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(names: list[str], options: Options, jobs: int, threads: int) -> list[dict[str, Any]]:
     clips = []
     if jobs == 1:
-        _limit_threads(threads)
+        limit_threads(threads)
         for name in names:
             clips.append(measure_clip(name, options))
             print(f"{name} done", file=sys.stderr)
         return clips
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _limit_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(jobs, context, limit_threads, (threads,)) as pool:
         for figures in pool.map(measure_clip, names, [options] * len(names)):
             clips.append(figures)
             print(f"{figures['clip']} done", file=sys.stderr)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event
+from ..core.events import Event, Progress
 from ..core.guidance import Guidance
 from ..core.parameters import RefineParameters
 from ..evaluation.simulation import POLICIES, Refine, Simulation, simulate, table
@@ -46,7 +46,9 @@ def simulate_annotator(
     check_file(json_file, [video, masks, truth], "--json")
     refine = remembering_refine(parameters, str(masks))
     with ProgressDisplay() as display:
-        simulations = [_run(clip, rough, true, refine, policy, rounds, seed, display) for policy in policies]
+        simulations = [
+            run_simulation(clip, rough, true, refine, policy, rounds, seed, display.show) for policy in policies
+        ]
     if json_file is not None:
         figures = {"clip": clip.name, "frames": len(clip), "policies": [each.to_json() for each in simulations]}
         write_json(json_file, figures)
@@ -66,20 +68,23 @@ def remembering_refine(parameters: RefineParameters, masks_name: str = "masks") 
     return run
 
 
-def _run(
+def run_simulation(
     clip: Clip,
-    rough: FrameSource,
+    masks: FrameSource,
     truth: FrameSource,
     refine: Refine,
     policy: str,
     rounds: int,
-    seed: int,
-    display: ProgressDisplay,
+    seed: int = 0,
+    show: Callable[[Progress], None] | None = None,
 ) -> Simulation:
-    steps = simulate(clip, rough, truth, refine, policy, rounds, seed)
+    """Run :func:`evaluation.simulation.simulate` to its end."""
+    steps = simulate(clip, masks, truth, refine, policy, rounds, seed)
     while True:
         try:
-            display.show(next(steps))
+            progress = next(steps)
         except StopIteration as end:
             simulation: Simulation = end.value
             return simulation
+        if show is not None:
+            show(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -127,8 +127,9 @@ def refine(
 
 
 def _checked(guidance: Guidance, frames: int) -> Guidance:
-    for title, mark in (("pinned", guidance.pinned), ("banned", guidance.banned), ("true", guidance.truth)):
-        for object_id, marked in mark.items():
+    for mark in fields(guidance):
+        title = "true" if mark.name == "truth" else mark.name
+        for object_id, marked in getattr(guidance, mark.name).items():
             outside = [frame for frame in marked if not 0 <= frame < frames]
             if outside:
                 raise UserError(

@@ -55,6 +55,11 @@ class RunStore:
     ----------
     feature_bytes, result_bytes : int
         Memory to take at most for features and for results; what was used longest ago leaves first.
+
+    Attributes
+    ----------
+    costs : dict of str to Cost
+        What the last run computed, by kind: ``features``, ``score``, ``correction`` and ``flow``.
     """
 
     def __init__(self, feature_bytes: int = _FEATURE_BYTES, result_bytes: int = _RESULT_BYTES) -> None:
@@ -63,6 +68,29 @@ class RunStore:
         self._models: list[RefinementModel] = []
         self._loaded: tuple[RefineParameters, RefinementModel] | None = None
         self.costs: dict[str, Cost] = {}
+        self._known: dict[str, Cost] = {}
+
+    def expected_seconds(self, frames: int, again: bool = False) -> float | None:
+        """Estimate how long a run will take at most, from what the steps of earlier runs took.
+
+        Parameters
+        ----------
+        frames : int
+            Frames of the clip.
+        again : bool
+            Whether only marks or a person's masks changed since the last run: features and scores are
+            kept then, and at most all frames are corrected anew.
+
+        Returns
+        -------
+        float or None
+            Seconds; None if nothing was measured yet.
+        """
+        known = self._known | {kind: cost for kind, cost in self.costs.items() if cost.computed}
+        if "correction" not in known:
+            return None
+        kinds = ["correction"] if again else ["features", "score", "correction"]
+        return frames * sum(known[kind].seconds_each for kind in kinds if kind in known)
 
     def model(
         self, parameters: RefineParameters, load: Callable[[RefineParameters], RefinementModel]
@@ -74,6 +102,7 @@ class RunStore:
 
     def start(self, model: RefinementModel, clip: Clip) -> Reuse:
         """Begin a run of a model on a clip."""
+        self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
         self.costs = {}
         return Reuse(self, self._token_of(model), model, clip)
 

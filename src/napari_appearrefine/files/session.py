@@ -264,7 +264,8 @@ class SessionFolder:
         return name
 
     def _load_arrays(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(self.folder / _DATA / f"{name}.npz", allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a file open that turns out not to be an archive.
+        with open(self.folder / _DATA / f"{name}.npz", "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         if _digest_all(arrays) != name:
             raise ValueError(f"{name}.npz has changed")

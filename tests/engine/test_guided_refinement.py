@@ -1,0 +1,248 @@
+"""A person's marks in a run: what is settled comes out bit for bit, and what is kept from earlier runs is right."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_appearrefine.core.clip import Clip
+from napari_appearrefine.core.errors import UserError
+from napari_appearrefine.core.events import FrameLabels, Progress, Report
+from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
+from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.engine.builtin import BuiltinModel
+from napari_appearrefine.engine.explanation import explain_frame
+from napari_appearrefine.engine.interface import ClipInputs
+from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.reuse import RunStore, digest
+from napari_appearrefine.engine.selection import select_exemplars
+from napari_appearrefine.files.samples import open_sample
+from napari_appearrefine.training.damage import damage_clip
+
+FRAMES = 3
+labels = arrays(np.uint8, (FRAMES, 4, 5), elements=st.integers(0, 3))
+marks = st.dictionaries(st.integers(1, 4), st.sets(st.integers(0, FRAMES - 1)))
+
+
+class WilfulModel:
+    """Gives back labels of its own, whatever the masks are."""
+
+    name = "wilful"
+    spreads_exemplars = True
+
+    def __init__(self, wanted: np.ndarray) -> None:
+        self.wanted = wanted
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+        yield Progress("Scoring masks", 1, 1)
+        return np.tile(np.linspace(0.2, 0.6, len(inputs.clip), dtype=np.float32)[:, None], (1, len(inputs.areas)))
+
+    def correct(
+        self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> Iterator[FrameLabels]:
+        for frame in range(len(inputs.clip)):
+            yield FrameLabels(frame, self.wanted[frame], dict.fromkeys(inputs.object_ids, 0.5))
+
+
+def finish(events) -> tuple[np.ndarray, Report]:
+    frames: dict[int, np.ndarray] = {}
+    report = None
+    for event in events:
+        if isinstance(event, FrameLabels):
+            frames[event.frame] = event.labels
+        elif isinstance(event, Report):
+            report = event
+    assert report is not None
+    return np.stack([frames[frame] for frame in sorted(frames)]), report
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels, labels, marks, marks)
+def test_no_model_changes_what_is_true_or_locked(masks, wanted, truth, locked):
+    if not masks.any():
+        masks[0, 0, 0] = 1
+    guidance = Guidance(truth=truth, locked=locked)
+    clip = Clip(np.zeros(masks.shape, np.uint8))
+    refined, report = finish(refine(clip, masks, model=WilfulModel(wanted), guidance=guidance))
+    for mark in (truth, locked):
+        for object_id, frames in mark.items():
+            for frame in frames:
+                assert np.array_equal(refined[frame] == object_id, masks[frame] == object_id)
+    free = [frame for frame in range(FRAMES) if not guidance.settled(frame)]
+    assert np.array_equal(refined[free], wanted[free])
+    assert report.details["guidance"] == guidance.to_json()
+
+
+def test_the_report_tells_marks_exemplars_and_quality():
+    masks = np.ones((4, 4, 4), np.uint8)
+    guidance = Guidance(pinned={1: {0}}, banned={1: {3}}, truth={1: {1}})
+    clip = Clip(np.zeros(masks.shape, np.uint8))
+    parameters = RefineParameters(exemplars=3)
+    _, report = finish(refine(clip, masks, parameters, model=WilfulModel(masks), guidance=guidance))
+    assert report.exemplars == {1: [0, 1, 2]}
+    assert report.quality == [[0.5], [1.0], [0.5], [0.5]]
+    assert report.scores[1] == [max(score for (score,) in report.scores)]
+
+
+@pytest.mark.parametrize(
+    ("guidance", "message"),
+    [
+        (Guidance(truth={1: {9}}), "Frame 9 is true for object 1"),
+        (Guidance(locked={1: {7}}), "Frame 7 is locked for object 1"),
+        (Guidance(banned={1: set(range(4))}), "All frames with object 1 are banned"),
+    ],
+)
+def test_marks_that_cannot_be_followed_are_refused(guidance, message):
+    masks = np.ones((4, 4, 4), np.uint8)
+    events = refine(Clip(np.zeros(masks.shape)), masks, model=WilfulModel(masks), guidance=guidance)
+    with pytest.raises(UserError, match=message):
+        list(events)
+
+
+def test_selection_follows_pins_and_bans():
+    scores = np.linspace(1, 0, 20)[:, None]
+    areas = {5: np.full(20, 9)}
+    assert select_exemplars(scores, areas, 3, guidance=Guidance(banned={5: {0, 1}})) == {5: [2, 3, 4]}
+    pinned = select_exemplars(scores, areas, 3, spread=True, guidance=Guidance(pinned={5: {2, 19}}))
+    assert {2, 19} <= set(pinned[5])
+    (chosen,) = set(pinned[5]) - {2, 19}
+    assert abs(chosen - 2) >= 20 / 6
+    more = select_exemplars(scores, areas, 2, guidance=Guidance(truth={5: {4, 9, 14}}))
+    assert more == {5: [4, 9, 14]}
+
+
+@pytest.fixture(scope="module")
+def model() -> BuiltinModel:
+    return BuiltinModel.load(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def fish() -> tuple[Clip, np.ndarray, np.ndarray]:
+    """Ten frames of the sample at half size, the truth, and masks with faults."""
+    video, masks = open_sample("crossing")
+    clip = Clip(np.stack([video.raw(frame)[::2, ::2] for frame in range(10)]), "fish")
+    truth = np.stack([np.asarray(masks[frame])[::2, ::2] for frame in range(10)])
+    rough, _ = damage_clip(truth, np.random.default_rng(3), share_of_frames=0.6)
+    return clip, truth, rough
+
+
+def corrected(truth: np.ndarray, rough: np.ndarray, frames: set[int]) -> tuple[MasksWithTruth, Guidance]:
+    guidance = Guidance(truth={1: frames, 2: frames})
+    return MasksWithTruth(rough, truth, guidance), guidance
+
+
+def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
+    clip, truth, rough = fish
+    parameters = RefineParameters(exemplars=6)
+    store = RunStore()
+    first, _ = finish(refine(clip, rough, parameters, model=model, store=store))
+    assert {kind: cost.computed for kind, cost in store.costs.items()} == {
+        "features": 10,
+        "score": 10,
+        "correction": 10,
+    }
+    assert store.expected_seconds(10) > 0
+    again, _ = finish(refine(clip, rough, parameters, model=model, store=store))
+    assert all(cost.computed == 0 for cost in store.costs.values())
+    assert np.array_equal(again, first)
+
+    masks, guidance = corrected(truth, rough, {8})
+    second, report = finish(refine(clip, masks, parameters, model=model, guidance=guidance, store=store))
+    assert store.costs["features"].computed == store.costs["score"].computed == 0
+    fresh, expected = finish(refine(clip, masks, parameters, model=model, guidance=guidance))
+    assert np.array_equal(second, fresh)
+    assert (report.scores, report.exemplars, report.quality) == (expected.scores, expected.exemplars, expected.quality)
+    assert np.array_equal(second[8], truth[8])
+
+
+def test_frames_far_from_an_edit_are_not_computed_again(model):
+    """Forty small frames that all differ; what is far from the edited one keeps its exemplars and its flow."""
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 255, (40, 64, 64, 3)).astype(np.uint8)
+    masks = np.zeros((40, 64, 64), np.uint8)
+    masks[:, 16:48, 16:48] = 1
+    drawn = masks.copy()
+    drawn[2, 20:48, 16:48] = 1
+    guidance = Guidance(truth={1: {2}})
+    store = RunStore()
+    clip = Clip(video)
+    finish(refine(clip, masks, model=model, store=store))
+    finish(refine(clip, MasksWithTruth(masks, drawn, guidance), model=model, guidance=guidance, store=store))
+    assert store.costs["score"].reused == 40
+    assert 0 < store.costs["correction"].reused < 40 - 16
+
+
+def test_true_masks_reach_the_frames_around_them(model, fish):
+    clip, truth, rough = fish
+    masks, guidance = corrected(truth, rough, {4})
+    without, _ = finish(refine(clip, rough, model=model))
+    refined, report = finish(refine(clip, masks, model=model, guidance=guidance))
+    near = [2, 3, 5, 6]
+
+    def region(result: np.ndarray) -> float:
+        pairs = [(result[near] == object_id, truth[near] == object_id) for object_id in (1, 2)]
+        return float(np.mean([np.count_nonzero(a & b) / np.count_nonzero(a | b) for a, b in pairs]))
+
+    assert 1 - region(refined) < 0.8 * (1 - region(without))
+    quality = np.array(report.quality)
+    assert quality[4].tolist() == [1.0, 1.0]
+    assert ((quality > 0) & (quality <= 1)).all()
+
+
+def test_one_frame_is_explained_without_a_run(model, fish):
+    clip, _, rough = fish
+    holed = rough.copy()
+    _, report = finish(refine(clip, rough, model=model))
+    frame = 5
+    holed[frame] = np.where(rough[frame] == 1, 0, rough[frame])
+    holed[frame, :20, :20] = 1
+    told = explain_frame(clip, holed, frame, report.exemplars, report.scores, model=model)
+    assert told.too_much[1][:20, :20].mean() > 0.5
+    assert not told.too_much[1][20:, 20:].any()
+    assert not told.too_little[1][:20, :20].any()
+    for object_id, exemplars in report.exemplars.items():
+        shares = told.influence[object_id]
+        assert set(shares) <= set(exemplars) - {frame}
+        assert sum(shares.values()) == pytest.approx(1, abs=0.01)
+
+
+def test_a_model_that_cannot_explain_says_so():
+    masks = np.ones((2, 4, 4), np.uint8)
+    with pytest.raises(UserError, match="wilful does not tell"):
+        explain_frame(Clip(np.zeros(masks.shape)), masks, 0, {1: [0]}, [[1.0]], model=WilfulModel(masks))
+
+
+def test_digests_tell_apart_what_is_not_the_same():
+    one, two = np.zeros(4, np.uint8), np.zeros((2, 2), np.uint8)
+    parts = [
+        [one, two],
+        [one],
+        [two],
+        [one.astype(np.int8)],
+        [one, [two]],
+        [b"a", "b"],
+        ["a", b"b"],
+        [1, 2],
+        [12],
+        [1.0],
+    ]
+    assert len({digest(part) for part in parts}) == len(parts)
+    assert digest([one, {"a": 1}]) == digest([one.copy(), {"a": 1}])
+
+
+def test_a_store_keeps_within_its_limit():
+    store = RunStore(feature_bytes=1000, result_bytes=1)
+    kept = [
+        store.features(bytes([key]), lambda: np.zeros(400, np.uint8), lambda array: array.nbytes) for key in range(4)
+    ]
+    assert store.features(b"\x03", lambda: kept[0], len) is kept[3]
+    assert store.features(b"\x00", lambda: kept[1], len) is kept[1]
