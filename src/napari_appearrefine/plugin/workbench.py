@@ -16,6 +16,7 @@ from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
 from .session_controller import SessionController
+from .truth_controller import TruthController
 
 
 class Workbench:
@@ -52,6 +53,7 @@ class Workbench:
         self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
         self.session = SessionController(viewer, self.runs, self.review, self.proposals, self.choose_masks, start_job)
+        self.truth = TruthController(self.review, start_job)
         self.runs.run_finished.connect(self._on_run_finished)
 
     def choose_video(self, layer: Image | None) -> None:
@@ -124,6 +126,7 @@ class Workbench:
     def shut_down(self) -> None:
         """Stop what runs and let go of the viewer."""
         self.runs.run_finished.disconnect(self._on_run_finished)
+        self.truth.shut_down()
         self.session.shut_down()
         self.objects.shut_down()
         self.error_map.shut_down()

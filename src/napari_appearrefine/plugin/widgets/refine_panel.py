@@ -128,7 +128,9 @@ class RefinePanel(QWidget):
         """Offer the layers that there are now; napari calls this when layers come, go or are renamed."""
         layers = [layer for layer in self._viewer.layers if role_of(layer) not in ("proposal", "overlay")]
         self.video_combo.set_layers([layer for layer in layers if isinstance(layer, Image)])
-        self.masks_combo.set_layers([layer for layer in layers if isinstance(layer, Labels)])
+        labels = [layer for layer in layers if isinstance(layer, Labels)]
+        self.masks_combo.set_layers(labels)
+        self.timeline_panel.set_layers([layer for layer in labels if layer != self.masks_combo.layer])
         self._show_state()
 
     def shut_down(self) -> None:

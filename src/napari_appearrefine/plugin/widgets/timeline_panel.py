@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from napari.layers import Labels
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -12,6 +14,7 @@ from ..shortcuts import SHORTCUTS
 from ..timeline_image import MARK_COLOURS, TimelineColours, quality_colours
 from ..timeline_rows import Mark
 from ..workbench import Workbench
+from .layer_combo import LayerCombo
 from .timeline import Timeline
 
 _LEGEND = {
@@ -23,6 +26,7 @@ _LEGEND = {
     Mark.LOCKED: "▬ locked",
     Mark.ACCEPTED: "▬ accepted",
 }
+_NO_TRUTH = "No ground truth"
 _MOST_HEIGHT = 180
 """Of the rows that are seen without scrolling, in device-independent pixels."""
 _HINT = "Choose masks to see here how good they are in every frame."
@@ -52,6 +56,9 @@ class TimelinePanel(QWidget):
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
         self.errors_box = QCheckBox("Likely errors")
         self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
+        self.truth_combo = LayerCombo(_NO_TRUTH, optional=True)
+        self.truth_combo.setToolTip("Measure the masks against these: J (overlap) and F (outline) of each frame.")
+        self.truth_label = QLabel()
         self.reason_label = QLabel(_HINT)
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
@@ -74,6 +81,8 @@ class TimelinePanel(QWidget):
             (workbench.error_map.said, self._say),
             (workbench.error_map.changed, self._on_error_map_changed),
             (self.errors_box.clicked, actions["show_errors"]),
+            (self.truth_combo.layer_changed, self._on_truth_chosen),
+            (workbench.truth.measured, self._on_measured),
             (self.timeline.frame_chosen, review.go_to),
             (self.timeline.object_chosen, review.select_object),
             (self.timeline.range_chosen, review.select_frames),
@@ -88,6 +97,10 @@ class TimelinePanel(QWidget):
             signal.connect(slot)
         self._on_theme_changed()
         self._show_rows()
+
+    def set_layers(self, layers: Sequence[Labels]) -> None:
+        """Offer these layers as ground truth; none is chosen unless a person does."""
+        self.truth_combo.set_layers(layers)
 
     def shut_down(self) -> None:
         """Let go of workbench and viewer."""
@@ -149,10 +162,22 @@ class TimelinePanel(QWidget):
         layout.setSpacing(2)
         layout.addLayout(row)
         layout.addWidget(area, 1)
-        layout.addWidget(self.legend_label)
+        foot = QHBoxLayout()
+        foot.addWidget(self.legend_label, 1)
+        foot.addWidget(self.truth_label)
+        foot.addWidget(self.truth_combo)
+        layout.addLayout(foot)
 
     def _on_table_changed(self) -> None:
         self._rows_timer.start()
+
+    def _on_truth_chosen(self, layer: Labels | None) -> None:
+        self.truth_label.clear()
+        self._workbench.truth.choose(layer)
+        self.curves_box.setChecked(layer is not None or self.curves_box.isChecked())
+
+    def _on_measured(self, region: float, contour: float) -> None:
+        self.truth_label.setText(f"J {region:.3f}   F {contour:.3f}")
 
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
