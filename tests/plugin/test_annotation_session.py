@@ -85,14 +85,24 @@ def annotator(qtbot, make_napari_viewer):
     return annotator
 
 
-def test_a_sitting_from_the_video_to_the_accepted_masks(annotator, qtbot):
+def open_video(viewer, path):
+    """Add the clip as if it had been opened from a file."""
+    layer = viewer.add_image(np.load(path), name="clip", rgb=True)
+    layer._set_source(layer.source.model_copy(update={"path": str(path)}))
+
+
+def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path):
+    path = tmp_path / "clip.npy"
+    np.save(path, make_video())
     viewer, panel = annotator.viewer, annotator.panel
     assert panel.controller.state is State.NOTHING_LOADED
     assert not panel.refine_button.isEnabled()
     assert not panel.timeline_panel.next_button.isEnabled()
 
-    viewer.add_image(make_video(), name="clip", rgb=True)
+    open_video(viewer, path)
+    panel.workbench.choose_video(viewer.layers["clip"])
     annotator.wait(panel.find_button.isEnabled)
+    assert not panel.session_box.open_button.isVisibleTo(panel)
     panel.find_button.click()
     annotator.wait(lambda: panel.controller.state is not State.RUNNING)
     assert panel.masks_combo.layer == viewer.layers["clip masks"]
@@ -170,6 +180,22 @@ def test_a_sitting_from_the_video_to_the_accepted_masks(annotator, qtbot):
     assert annotator.marks(first) & Mark.EDITED
     assert annotator.marks(last) & Mark.ACCEPTED
     assert annotator.marks(other) & Mark.LOCKED
+
+    marks = [annotator.marks(frame) for frame in range(FRAMES)]
+    viewer.layers.selection.active = rough
+    annotator.press("Shift+S")
+    annotator.wait(lambda: panel.session_box.saved_label.text().startswith("Saved beside the video"))
+    viewer.layers.clear()
+    assert panel.controller.state is State.NOTHING_LOADED
+    open_video(viewer, path)
+    panel.workbench.choose_video(viewer.layers["clip"])
+    assert panel.session_box.open_button.isVisibleTo(panel)
+    panel.session_box.open_button.click()
+    annotator.wait(lambda: "rough" in viewer.layers)
+    annotator.wait_for_rows()
+    assert panel.masks_combo.layer == viewer.layers["rough"]
+    np.testing.assert_array_equal(viewer.layers["rough"].data, accepted)
+    assert [annotator.marks(frame) for frame in range(FRAMES)] == marks
     assert not notification_manager.records
 
 

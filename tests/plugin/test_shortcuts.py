@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from napari.layers import Labels
 from napari.utils.shortcuts import _default_shortcuts
@@ -52,7 +54,7 @@ def test_table_and_actions_belong_together(model_viewer, controller, small_jobs)
 def test_keys_work_on_the_viewer_and_on_the_selected_labels_layer(model_viewer, actions, pressed):
     rough = model_viewer.layers["rough"]
     model_viewer.layers.selection.active = rough
-    keys = KeyBindings(model_viewer, actions)
+    keys = KeyBindings(model_viewer, actions, pressed.append)
     press(model_viewer, "N")
     press(rough, "Shift-U")
     assert pressed == ["next_to_fix", "previous_unreviewed"]
@@ -65,10 +67,31 @@ def test_keys_work_on_the_viewer_and_on_the_selected_labels_layer(model_viewer, 
     assert not bound(model_viewer)
 
 
-def test_releasing_gives_back_what_was_bound_before(model_viewer, actions):
+def test_shift_and_wheel_step_through_the_frames(model_viewer, actions, pressed):
+    keys = KeyBindings(model_viewer, actions, pressed.append)
+
+    def turn(delta, *modifiers):
+        event = SimpleNamespace(delta=(0, delta), modifiers=modifiers, handled=False)
+        for callback in model_viewer.mouse_wheel_callbacks[before:]:
+            callback(model_viewer, event)
+        return event.handled
+
+    before = len(model_viewer.mouse_wheel_callbacks) - 1
+    assert [turn(1.0, "Shift"), turn(-1.0, "Shift"), turn(1.0), turn(1.0, "Shift", "Control")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert pressed == [-1, 1]
+    keys.release()
+    assert len(model_viewer.mouse_wheel_callbacks) == before
+
+
+def test_releasing_gives_back_what_was_bound_before(model_viewer, actions, pressed):
     heard = []
     model_viewer.bind_key("N", lambda viewer: heard.append("before"))
-    keys = KeyBindings(model_viewer, actions)
+    keys = KeyBindings(model_viewer, actions, pressed.append)
     keys.release()
     press(model_viewer, "N")
     assert heard == ["before"]

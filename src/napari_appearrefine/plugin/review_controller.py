@@ -151,6 +151,11 @@ class ReviewController:
         if self._layer is not None:
             show_frame(self._viewer, self._layer, frame)
 
+    def step(self, frames: int) -> None:
+        """Go as many frames forward, or back if negative, and not beyond the ends."""
+        if self._layer is not None:
+            self.go_to(min(max(self.frame + frames, 0), int(self._layer.data.shape[0]) - 1))
+
     def select_object(self, object_id: int) -> None:
         """Select an object's label."""
         if self._layer is not None and object_id:

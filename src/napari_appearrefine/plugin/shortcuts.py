@@ -74,11 +74,15 @@ class KeyBindings:
         Where the keys are pressed.
     actions : mapping of str to callable
         Name of an action to what it does.
+    step : callable
+        Goes as many frames forward (or back, if negative); Shift + wheel does it.
     """
 
-    def __init__(self, viewer: Any, actions: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(self, viewer: Any, actions: Mapping[str, Callable[[], object]], step: Callable[[int], None]) -> None:
         self._viewer = viewer
         self._actions = actions
+        self._step = step
+        viewer.mouse_wheel_callbacks.append(self._on_wheel)
         self._layer: Labels | None = None
         self._replaced = self._bind(viewer)
         self._replaced_on_layer: dict[str, Any] = {}
@@ -86,10 +90,16 @@ class KeyBindings:
         self._on_active_changed()
 
     def release(self) -> None:
-        """Unbind the keys."""
+        """Unbind the keys and the wheel."""
         self._viewer.layers.selection.events.active.disconnect(self._on_active_changed)
         self._leave_layer()
         _unbind(self._viewer, self._replaced)
+        self._viewer.mouse_wheel_callbacks.remove(self._on_wheel)
+
+    def _on_wheel(self, _viewer: Any, event: Any) -> None:
+        if "Shift" in event.modifiers and "Control" not in event.modifiers and event.delta[1]:
+            self._step(-1 if event.delta[1] > 0 else 1)
+            event.handled = True
 
     def _on_active_changed(self, event: Any = None) -> None:
         self._leave_layer()

@@ -162,7 +162,7 @@ class RefinePanel(QWidget):
         if self._was_docked:
             return
         self._was_docked = True
-        self._keys = KeyBindings(self._viewer, self.workbench.actions())
+        self._keys = KeyBindings(self._viewer, self.workbench.actions(), self.workbench.review.step)
         # Later, because napari is not done with this dock yet.
         QTimer.singleShot(0, self._open_timeline)
 
