@@ -83,7 +83,9 @@ class Camera:
         self._viewer.screenshot(str(path), canvas_only=False, flash=False)
         if path.stat().st_size > LARGE:
             with Image.open(path) as picture:
-                picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+                picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                    path, optimize=True
+                )
 
 
 def run(panel: Any, button: Any) -> None:

@@ -156,6 +156,8 @@ class ProposalController:
             lambda: self._set_decisions(proposal, after_decisions, layer, present),
         )
         self._show_what_is_open()
+        frames_written = "1 frame was" if written == 1 else f"{written} frames were"
+        self._review.said.emit(f"{frames_written} written into “{tracker.layer.name}”; Ctrl-Z takes it back.")
         return written
 
     def reject(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:

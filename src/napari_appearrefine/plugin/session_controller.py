@@ -17,7 +17,7 @@ from ..core.review import ReviewTable
 from ..files.samples import is_sample
 from ..files.session import OpenedSession, Session, SessionFolder, session_folder, video_fingerprint
 from . import jobs
-from .controller import RefineController
+from .controller import RefineController, State
 from .layers import clip_of, make_labels, role_of
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
@@ -72,6 +72,7 @@ class SessionController:
         self._saved_layer: Labels | None = None
         self._saved_rough: np.ndarray | None = None
         self._is_dirty = False
+        self._opens_next = False
         self._connections: list[tuple[Any, Any]] = [
             (review.table_changed, self._on_table_changed),
             (review.pixels_changed, self._on_pixels_changed),
@@ -82,8 +83,9 @@ class SessionController:
 
     @property
     def can_save(self) -> bool:
-        """Whether there is something to save, a place for it, and no save on its way."""
-        return self._folder is not None and self._review.tracker is not None and self._job is None
+        """Whether there is something to save and a place for it, and neither a save nor a run is under way."""
+        is_free = self._job is None and self._runs.state is not State.RUNNING
+        return self._folder is not None and self._review.tracker is not None and is_free
 
     @property
     def is_dirty(self) -> bool:
@@ -130,7 +132,10 @@ class SessionController:
     def open(self) -> None:
         """Open the session of the chosen video; its masks become a new layer."""
         folder, video = self._folder, self._video
-        if folder is None or video is None or self._job is not None:
+        if folder is None or video is None:
+            return
+        if self._job is not None:
+            self._opens_next = True
             return
         clip = clip_of(video)
 
@@ -206,6 +211,9 @@ class SessionController:
 
     def _on_end(self) -> None:
         self._job = None
+        if self._opens_next:
+            self._opens_next = False
+            self.open()
 
     def _on_table_changed(self) -> None:
         self._is_dirty = self._review.tracker is not None

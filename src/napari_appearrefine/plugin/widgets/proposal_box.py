@@ -77,7 +77,9 @@ class ProposalBox(QWidget):
     def _show_state(self, *_: object) -> None:
         self.setVisible(self._proposals.is_open)
         frames = self._proposals.open_frames()
-        self.open_label.setText(f"{_count(len(frames))} would change: blue is added, orange removed.")
+        self.open_label.setText(
+            f"{_count(len(frames))} would change: blue is added, orange removed, yellow changes object."
+        )
         chosen = self._review.selected_frames
         name = f"frame {chosen[0]}" if len(chosen) == 1 else f"frames {chosen[0]}-{chosen[-1]}"
         self._name(self.accept_frame, self.reject_frame, name, set(chosen) & set(frames))

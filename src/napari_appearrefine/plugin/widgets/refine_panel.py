@@ -93,6 +93,7 @@ class RefinePanel(QWidget):
         self.cancel_button.setToolTip("Stop, and keep the frames that are finished.")
         self.result_label = _text_label()
         self.result_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.result_label.hide()
         self.refine_form: ParametersForm[RefineParameters] = ParametersForm(preferred_parameters())
         self.motion_form: ParametersForm[FlowMaskParameters] = ParametersForm(
             FlowMaskParameters(), left_out=frozenset({"objects", "device"})
@@ -274,7 +275,7 @@ class RefinePanel(QWidget):
         self._key_help = None
 
     def _begin(self, stage: str) -> None:
-        self.result_label.clear()
+        self._say("")
         self.stage_label.setText(stage)
         self.progress_bar.setRange(0, 0)
 
@@ -297,13 +298,17 @@ class RefinePanel(QWidget):
         text = describe(result)
         if result.task is Task.PROPOSE and not self.workbench.proposals.is_open:
             text += " Nothing would change."
-        self.result_label.setText(text)
+        self._say(text)
         if result.task is Task.FIND_MASKS and result.layer is not None:
             self.masks_combo.choose(result.layer)
         self._show_state()
 
+    def _say(self, text: str) -> None:
+        self.result_label.setText(text)
+        self.result_label.setVisible(bool(text))
+
     def _on_run_failed(self, message: str) -> None:
-        self.result_label.clear()
+        self._say("")
         self._show_state()
         show_error(message)
 

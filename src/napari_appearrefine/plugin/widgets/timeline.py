@@ -298,11 +298,12 @@ class Timeline(QWidget):
         for index, curve in enumerate(row.curves):
             if np.isnan(curve.values).all():
                 continue
-            pen = QPen(QColor(_CURVE_COLOURS[index % 4]), 1.3, _CURVE_STYLES[index % 4])
-            painter.setPen(pen)
+            colour = QColor(_CURVE_COLOURS[index % 4])
+            painter.setPen(QPen(colour, 1.3, _CURVE_STYLES[index % 4]))
             for line in _polylines(curve.values, self._view, place):
                 painter.drawPolyline(line)
             at = QPointF(legend, place.top() + 11 + 11 * (index if index < 4 else 3))
+            painter.setPen(colour)
             painter.drawText(at, curve.title)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 

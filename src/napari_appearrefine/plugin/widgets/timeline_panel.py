@@ -27,7 +27,7 @@ _LEGEND = {
     Mark.ACCEPTED: "▬ accepted",
 }
 _NO_TRUTH = "No ground truth"
-_MOST_HEIGHT = 180
+_MOST_HEIGHT = 135
 """Of the rows that are seen without scrolling, in device-independent pixels."""
 _HINT = "Choose masks to see here how good they are in every frame."
 
@@ -154,6 +154,7 @@ class TimelinePanel(QWidget):
         inside = QWidget()
         inner = QVBoxLayout(inside)
         inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(0)
         inner.addWidget(self.timeline)
         inner.addStretch(1)
         area.setWidget(inside)
