@@ -99,16 +99,13 @@ class NearbyMemories:
 
     def __init__(self, remember: Callable[[Weights], Memory]) -> None:
         self._remember = remember
-        self._last: list[tuple[Weights, Memory]] = []
+        self._last: tuple[Weights, Memory] | None = None
 
     def __call__(self, weights: Weights) -> Memory:
         """Return the memory of some exemplars."""
-        for known, memory in self._last:
-            if known == weights:
-                return memory
-        # Three: beside an exemplar, which leaves itself out, frames need those of both sides.
-        self._last = [(weights, self._remember(weights)), *self._last[:2]]
-        return self._last[0][1]
+        if self._last is None or self._last[0] != weights:
+            self._last = (weights, self._remember(weights))
+        return self._last[1]
 
 
 def reused(
