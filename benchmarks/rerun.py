@@ -105,14 +105,11 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     figures = measure(given.frames, tuple(given.size), given.corrected, given.device, given.compare)
+    verdicts = {True: ", same as a full run", False: ", NOT the same as a full run", None: ""}
     for run in figures["runs"]:
-        same = {True: ", same as a full run", False: ", NOT the same as a full run"}.get(
-            run.get("same_as_a_full_run"), ""
-        )
         computed = ", ".join(f"{count} {kind}" for kind, count in run["computed"].items())
-        print(
-            f"corrected {run['corrected']}: {run['seconds']:.1f} s, {100 * run['share']:.0f} %{same}; computed {computed}"
-        )
+        line = f"corrected {run['corrected']}: {run['seconds']:.1f} s, {100 * run['share']:.0f} %"
+        print(f"{line}{verdicts[run.get('same_as_a_full_run')]}; computed {computed}")
     if given.json:
         write_json(given.json, figures)
     return 0

@@ -32,7 +32,7 @@ def test_python_example_runs(code: str, tmp_path: Path) -> None:
 
 
 def test_flags_of_the_documentation_exist() -> None:
-    commands = ("demo", "flow-masks", "refine", "run", "evaluate", "train")
+    commands = ("demo", "flow-masks", "refine", "run", "evaluate", "simulate", "train")
     known = {"--version", "--help"}
     for command in commands:
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", CliRunner().invoke(app, [command, "--help"]).stdout))

@@ -240,9 +240,21 @@ def test_digests_tell_apart_what_is_not_the_same():
 
 
 def test_a_store_keeps_within_its_limit():
-    store = RunStore(feature_bytes=1000, result_bytes=1)
-    kept = [
-        store.features(bytes([key]), lambda: np.zeros(400, np.uint8), lambda array: array.nbytes) for key in range(4)
-    ]
-    assert store.features(b"\x03", lambda: kept[0], len) is kept[3]
-    assert store.features(b"\x00", lambda: kept[1], len) is kept[1]
+    masks = np.zeros((4, 4, 4), np.uint8)
+    clip = Clip(np.arange(64, dtype=np.uint8).reshape(masks.shape))
+    store = RunStore(feature_bytes=150, result_bytes=1)
+    reuse = store.start(WilfulModel(masks), clip)
+    size = reuse.features(0, lambda array: array.nbytes).nbytes
+    assert 150 / 4 < size < 150 / 2
+    for frame in (1, 2, 3, 3, 0):
+        reuse.features(frame, lambda array: array.nbytes)
+    assert store.costs["features"].reused == 1
+    assert store.costs["features"].computed == 5
+
+
+def test_another_model_shares_nothing():
+    masks = np.ones((2, 4, 4), np.uint8)
+    clip, store = Clip(np.zeros(masks.shape, np.uint8)), RunStore()
+    for _ in range(2):
+        store.start(WilfulModel(masks), clip).features(0, lambda array: array.nbytes)
+        assert store.costs["features"].computed == 1

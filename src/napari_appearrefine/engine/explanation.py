@@ -78,7 +78,7 @@ def explain_frame(
     explain = getattr(model, "explain", None)
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
-    reuse = store.start(model, clip) if store else None
+    reuse = store.start(model, clip, counted=False) if store else None
     features = (
         (lambda index: reuse.features(index, bytes_of))
         if reuse

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import threading
 import time
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -18,6 +21,7 @@ from .interface import RefinementModel
 
 _FEATURE_BYTES = 1 << 30
 _RESULT_BYTES = 1 << 28
+_ENTRY_BYTES = 200
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -49,7 +53,7 @@ class RunStore:
 
     Every entry is found by a digest of everything that it depends on - pixels of the frame, its mask,
     the exemplars' pixels, masks and weights, the model - so a run that finds it computes what it would
-    have computed, and nothing has to be declared out of date.
+    have computed, and nothing has to be declared out of date. Several threads may use a store at a time.
 
     Parameters
     ----------
@@ -63,12 +67,13 @@ class RunStore:
     """
 
     def __init__(self, feature_bytes: int = _FEATURE_BYTES, result_bytes: int = _RESULT_BYTES) -> None:
-        self._features = _Shelf(feature_bytes)
-        self._results = _Shelf(result_bytes)
-        self._models: list[RefinementModel] = []
-        self._loaded: tuple[RefineParameters, RefinementModel] | None = None
+        self.kept_features = _Shelf(feature_bytes)
+        self.kept_results = _Shelf(result_bytes)
         self.costs: dict[str, Cost] = {}
         self._known: dict[str, Cost] = {}
+        self._loaded: tuple[RefineParameters, RefinementModel] | None = None
+        self._tokens: weakref.WeakKeyDictionary[RefinementModel, int] = weakref.WeakKeyDictionary()
+        self._next_token = itertools.count()
 
     def expected_seconds(self, frames: int, again: bool = False) -> float | None:
         """Estimate how long a run will take at most, from what the steps of earlier runs took.
@@ -100,54 +105,26 @@ class RunStore:
             self._loaded = (parameters, load(parameters))
         return self._loaded[1]
 
-    def start(self, model: RefinementModel, clip: Clip) -> Reuse:
-        """Begin a run of a model on a clip."""
-        self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
-        self.costs = {}
-        return Reuse(self, self._token_of(model), model, clip)
+    def start(self, model: RefinementModel, clip: Clip, counted: bool = True) -> Reuse:
+        """Begin to use what is kept for a model and a clip.
 
-    def features(self, key: bytes, compute: Callable[[], Any], size_of: Callable[[Any], int]) -> Any:
-        """Return features by their key, computed now if they are not kept."""
-        found = self._features.get(key)
-        if found is None:
-            found = self._timed("features", compute)
-            self._features.put(key, found, size_of(found))
-        else:
-            self._cost("features").reused += 1
-        return found
-
-    def result(self, kind: str, key: bytes, compute: Callable[[], Arrays]) -> Arrays:
-        """Return arrays by their key, computed now if they are not kept."""
-        packed = self._results.get(key)
-        if packed is not None:
-            self._cost(kind).reused += 1
-            return tuple(_unpacked(each) for each in packed)
-        arrays: Arrays = self._timed(kind, compute)
-        stored = tuple(_packed(np.asarray(array)) for array in arrays)
-        self._results.put(key, stored, sum(len(each[2]) + 200 for each in stored))
-        return arrays
-
-    def _token_of(self, model: RefinementModel) -> int:
-        # The list keeps the models alive, so that no other one can come to have the same place.
-        for place, known in enumerate(self._models):
-            if known is model:
-                return place
-        self._models.append(model)
-        return len(self._models) - 1
-
-    def _timed(self, kind: str, compute: Callable[[], Any]) -> Any:
-        nested = self._cost("features").seconds if kind != "features" else 0.0
-        start = time.perf_counter()
-        value = compute()
-        cost = self._cost(kind)
-        cost.seconds += time.perf_counter() - start
-        if kind != "features":
-            cost.seconds -= self._cost("features").seconds - nested
-        cost.computed += 1
-        return value
-
-    def _cost(self, kind: str) -> Cost:
-        return self.costs.setdefault(kind, Cost())
+        Parameters
+        ----------
+        model : RefinementModel
+            Known by being the same object; its weights must not change.
+        clip : Clip
+            The video.
+        counted : bool
+            Whether this is a run, whose costs are of interest afterwards.
+        """
+        token = self._tokens.get(model)
+        if token is None:
+            token = self._tokens[model] = next(self._next_token)
+        reuse = Reuse(self, token, model, clip)
+        if counted:
+            self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
+            self.costs = reuse.costs
+        return reuse
 
 
 @dataclass
@@ -158,18 +135,24 @@ class Reuse:
     token: int
     model: RefinementModel
     clip: Clip
+    costs: dict[str, Cost] = field(default_factory=dict)
     _digests: dict[int, bytes] = field(default_factory=dict)
 
     def features(self, frame: int, size_of: Callable[[Any], int]) -> Any:
-        """Return the model's features of a frame."""
+        """Return the model's features of a frame, computed now if they are not kept."""
         image = None
         if frame not in self._digests:
             image = self.clip.rgb(frame)
             self._digests[frame] = digest([image])
         key = digest(["features", self.token, self._digests[frame]])
-        return self.store.features(
-            key, lambda: self.model.features(self.clip.rgb(frame) if image is None else image), size_of
-        )
+        found = self.store.kept_features.get(key)
+        if found is not None:
+            self._cost("features").reused += 1
+            return found
+        pixels = self.clip.rgb(frame) if image is None else image
+        features = self._timed("features", lambda: self.model.features(pixels))
+        self.store.kept_features.put(key, features, size_of(features))
+        return features
 
     def image_digest(self, frame: int) -> bytes:
         """Return a digest of the pixels of a frame."""
@@ -179,7 +162,28 @@ class Reuse:
 
     def result(self, kind: str, parts: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
         """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
-        return self.store.result(kind, digest([kind, self.token, *parts]), compute)
+        key = digest([kind, self.token, *parts])
+        packed = self.store.kept_results.get(key)
+        if packed is not None:
+            self._cost(kind).reused += 1
+            return tuple(_unpacked(each) for each in packed)
+        arrays: Arrays = self._timed(kind, compute)
+        stored = tuple(_packed(np.asarray(array)) for array in arrays)
+        self.store.kept_results.put(key, stored, sum(len(each[2]) + _ENTRY_BYTES for each in stored))
+        return arrays
+
+    def _timed(self, kind: str, compute: Callable[[], Any]) -> Any:
+        """Compute and take the time; features computed on the way count as features."""
+        cost, of_features = self._cost(kind), self._cost("features")
+        before = of_features.seconds
+        start = time.perf_counter()
+        value = compute()
+        cost.seconds += time.perf_counter() - start - (of_features.seconds - before)
+        cost.computed += 1
+        return value
+
+    def _cost(self, kind: str) -> Cost:
+        return self.costs.setdefault(kind, Cost())
 
 
 def digest(parts: Iterable[Any]) -> bytes:
@@ -218,19 +222,22 @@ class _Shelf:
         self._limit = limit
         self._bytes = 0
         self._kept: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: bytes) -> Any | None:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        return found[0]
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
 
     def put(self, key: bytes, value: Any, size: int) -> None:
-        self._kept[key] = (value, size)
-        self._bytes += size
-        while self._bytes > self._limit and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1][1]
+        with self._lock:
+            self._bytes += size - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = (value, size)
+            while self._bytes > self._limit and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
 
 
 def _packed(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
