@@ -17,6 +17,7 @@ from ..core.events import FrameLabels, Progress, Report
 from ..core.guidance import Guidance
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from . import jobs
+from .engine_calls import Refiner, flow_mask_events
 from .layers import (
     MOTION_SUFFIX,
     PROPOSAL_SUFFIX,
@@ -128,11 +129,11 @@ class RefineController:
         viewer: Any,
         start_job: jobs.StartJob = jobs.start_job,
         refine_events: jobs.RefineEvents | None = None,
-        flow_mask_events: jobs.FlowMaskEvents = jobs.flow_mask_events,
+        flow_mask_events: jobs.FlowMaskEvents = flow_mask_events,
     ) -> None:
         self._viewer = viewer
         self._start_job = start_job
-        self._refine_events = refine_events or jobs.Refiner()
+        self._refine_events = refine_events or Refiner()
         self._flow_mask_events = flow_mask_events
         self._state = State.NOTHING_LOADED
         self._video: Image | None = None

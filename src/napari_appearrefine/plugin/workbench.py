@@ -11,6 +11,7 @@ from psygnal import Signal
 from ..core.parameters import RefineParameters
 from . import jobs
 from .controller import RefineController, RunResult, Task
+from .engine_calls import Refiner
 from .error_map import ErrorMap
 from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
@@ -46,7 +47,7 @@ class Workbench:
         start_job: jobs.StartJob = jobs.start_job,
         explain: jobs.Explain | None = None,
     ) -> None:
-        refiner = jobs.Refiner()
+        refiner = Refiner()
         self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job)
         self.proposals = ProposalController(viewer, self.runs, self.review)

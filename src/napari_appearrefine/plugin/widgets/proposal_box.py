@@ -77,9 +77,8 @@ class ProposalBox(QWidget):
     def _show_state(self, *_: object) -> None:
         self.setVisible(self._proposals.is_open)
         frames = self._proposals.open_frames()
-        self.open_label.setText(
-            f"{_count(len(frames))} would change: blue is added, orange removed, yellow changes object."
-        )
+        count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+        self.open_label.setText(f"{count} would change: blue is added, orange removed, yellow changes object.")
         chosen = self._review.selected_frames
         name = f"frame {chosen[0]}" if len(chosen) == 1 else f"frames {chosen[0]}-{chosen[-1]}"
         self._name(self.accept_frame, self.reject_frame, name, set(chosen) & set(frames))
@@ -96,7 +95,3 @@ def _button(text: str, tooltip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tooltip)
     return button
-
-
-def _count(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"
