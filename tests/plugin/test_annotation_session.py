@@ -199,6 +199,16 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     assert not notification_manager.records
 
 
+def test_closed_timeline_comes_back(annotator, qtbot):
+    viewer, panel = annotator.viewer, annotator.panel
+    viewer.window.remove_dock_widget(panel.timeline_panel)
+    assert "Masks over time" not in viewer.window.dock_widgets
+    panel.timeline_button.click()
+    assert "Masks over time" in viewer.window.dock_widgets
+    viewer.add_labels(make_rough_masks(), name="rough")
+    annotator.wait_for_rows()
+
+
 def test_keys_and_docks_go_when_the_panel_is_closed(annotator, qtbot):
     viewer, panel = annotator.viewer, annotator.panel
     rough = viewer.add_labels(make_rough_masks(), name="rough")

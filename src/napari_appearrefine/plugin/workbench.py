@@ -13,6 +13,7 @@ from . import jobs
 from .controller import RefineController, RunResult, Task
 from .engine_calls import Refiner
 from .error_map import ErrorMap
+from .exemplar_views import ExemplarViews
 from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
@@ -55,6 +56,7 @@ class Workbench:
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
         self.session = SessionController(viewer, self.runs, self.review, self.proposals, self.choose_masks, start_job)
         self.truth = TruthController(self.review, start_job)
+        self.exemplars = ExemplarViews(self.runs, self.review, start_job)
         self.runs.run_finished.connect(self._on_run_finished)
 
     def choose_video(self, layer: Image | None) -> None:
@@ -127,6 +129,7 @@ class Workbench:
     def shut_down(self) -> None:
         """Stop what runs and let go of the viewer."""
         self.runs.run_finished.disconnect(self._on_run_finished)
+        self.exemplars.shut_down()
         self.truth.shut_down()
         self.session.shut_down()
         self.objects.shut_down()

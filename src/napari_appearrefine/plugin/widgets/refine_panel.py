@@ -86,6 +86,8 @@ class RefinePanel(QWidget):
         )
         self.keys_button = QPushButton("Keys")
         self.keys_button.setToolTip("Show what each key does.  [H]")
+        self.timeline_button = QPushButton("Timeline")
+        self.timeline_button.setToolTip("Show the timeline under the video, if it was closed.")
         self.output_label = _text_label()
         self.stage_label = _text_label()
         self.progress_bar = QProgressBar()
@@ -108,6 +110,7 @@ class RefinePanel(QWidget):
             (self.cancel_button.clicked, self._on_cancel_clicked),
             (self.directly_box.toggled, self._show_state),
             (self.keys_button.clicked, self._on_keys_requested),
+            (self.timeline_button.clicked, self._open_timeline),
             (self.workbench.refine_requested, self._on_refine_requested),
             (self.workbench.keys_requested, self._on_keys_requested),
             (self.workbench.review.masks_changed, self._show_state),
@@ -167,7 +170,7 @@ class RefinePanel(QWidget):
         # Later, because napari is not done with this dock yet.
         QTimer.singleShot(0, self._open_timeline)
 
-    def _open_timeline(self) -> None:
+    def _open_timeline(self, *_: object) -> None:
         if self._connections and self.timeline_panel.parent() is None:
             self._viewer.window.add_dock_widget(self.timeline_panel, name=_TIMELINE, area="bottom")
 
@@ -210,7 +213,10 @@ class RefinePanel(QWidget):
         )
         layout.addWidget(self.objects_fold)
         layout.addWidget(self.advanced)
-        layout.addWidget(self.keys_button)
+        foot = QHBoxLayout()
+        foot.addWidget(self.keys_button)
+        foot.addWidget(self.timeline_button)
+        layout.addLayout(foot)
         layout.addWidget(self.session_box)
         layout.addStretch(1)
         area = QScrollArea()
@@ -340,7 +346,11 @@ class RefinePanel(QWidget):
             marks = (
                 f" {kept} frame{'s' if kept != 1 else ''} with your edits or locks stay as they are." if kept else ""
             )
-            return f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject.{marks}"
+            report = self.workbench.proposals.last_report
+            time = (
+                "" if report is None else f" It takes at most about as long as the last run ({report.seconds:.0f} s)."
+            )
+            return f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject.{marks}{time}"
         try:
             name, layer = self.controller.output_of_refinement()
         except UserError as error:

@@ -115,9 +115,16 @@ class Timeline(QWidget):
         self.updateGeometry()
         self._repaint()
 
+    def select(self, start: int, stop: int) -> None:
+        """Select the frames from ``start`` up to, but without, ``stop``; none if they are equal."""
+        if (start, stop) != self._range:
+            self._range = (start, stop)
+            self.update()
+            self.range_chosen.emit(start, stop)
+
     def clear_range(self) -> None:
         """Select no frames."""
-        self._choose_range(0, 0)
+        self.select(0, 0)
 
     def show_all(self) -> None:
         """Zoom out to the whole video."""
@@ -169,7 +176,7 @@ class Timeline(QWidget):
                 self.object_chosen.emit(self._object_at(y))
             if x >= GUTTER and event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
                 self._range_start = self._frame_at(x)
-                self._choose_range(self._range_start, self._range_start + 1)
+                self.select(self._range_start, self._range_start + 1)
             elif x >= GUTTER:
                 self._go_to(self._frame_at(x))
 
@@ -182,7 +189,7 @@ class Timeline(QWidget):
             self._pan_from = x
         elif self._range_start is not None:
             frame = self._frame_at(x)
-            self._choose_range(min(frame, self._range_start), max(frame, self._range_start) + 1)
+            self.select(min(frame, self._range_start), max(frame, self._range_start) + 1)
         elif event.buttons() & Qt.MouseButton.LeftButton and self._rows:
             self._go_to(self._frame_at(x))
 
@@ -226,12 +233,6 @@ class Timeline(QWidget):
         if frame != self._frame:
             self.set_frame(frame)
             self.frame_chosen.emit(frame)
-
-    def _choose_range(self, start: int, stop: int) -> None:
-        if (start, stop) != self._range:
-            self._range = (start, stop)
-            self.update()
-            self.range_chosen.emit(start, stop)
 
     def _set_view(self, view: TimelineView) -> None:
         if view != self._view:

@@ -14,6 +14,7 @@ from ..shortcuts import SHORTCUTS
 from ..timeline_image import MARK_COLOURS, TimelineColours, quality_colours
 from ..timeline_rows import Mark
 from ..workbench import Workbench
+from .exemplar_strip import ExemplarStrip
 from .layer_combo import LayerCombo
 from .timeline import Timeline
 
@@ -56,6 +57,10 @@ class TimelinePanel(QWidget):
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
         self.errors_box = QCheckBox("Likely errors")
         self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
+        self.exemplars_box = QCheckBox("Exemplars")
+        self.exemplars_box.setToolTip("Show the frames from which the selected object is learned.")
+        self.exemplar_strip = ExemplarStrip()
+        self.exemplar_strip.hide()
         self.truth_combo = LayerCombo(_NO_TRUTH, optional=True)
         self.truth_combo.setToolTip("Measure the masks against these: J (overlap) and F (outline) of each frame.")
         self.truth_label = QLabel()
@@ -81,6 +86,9 @@ class TimelinePanel(QWidget):
             (workbench.error_map.said, self._say),
             (workbench.error_map.changed, self._on_error_map_changed),
             (self.errors_box.clicked, actions["show_errors"]),
+            (self.exemplars_box.toggled, self._on_exemplars_toggled),
+            (self.exemplar_strip.frame_chosen, review.go_to),
+            (workbench.exemplars.changed, self.exemplar_strip.show_views),
             (self.truth_combo.layer_changed, self._on_truth_chosen),
             (workbench.truth.measured, self._on_measured),
             (self.timeline.frame_chosen, review.go_to),
@@ -145,6 +153,7 @@ class TimelinePanel(QWidget):
         for button in (self.previous_button, self.next_button, self.unreviewed_button):
             row.addWidget(button)
         row.addWidget(self.reason_label, 1)
+        row.addWidget(self.exemplars_box)
         row.addWidget(self.errors_box)
         row.addWidget(self.curves_box)
         area = self.area
@@ -162,7 +171,10 @@ class TimelinePanel(QWidget):
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
         layout.addLayout(row)
-        layout.addWidget(area, 1)
+        middle = QHBoxLayout()
+        middle.addWidget(area, 1)
+        middle.addWidget(self.exemplar_strip)
+        layout.addLayout(middle, 1)
         foot = QHBoxLayout()
         foot.addWidget(self.legend_label, 1)
         foot.addWidget(self.truth_label)
@@ -183,6 +195,10 @@ class TimelinePanel(QWidget):
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
 
+    def _on_exemplars_toggled(self, shown: bool) -> None:
+        self.exemplar_strip.setVisible(shown)
+        self._workbench.exemplars.switch(shown)
+
     def _on_curves_toggled(self, shown: bool) -> None:
         self.timeline.set_curves_shown(shown)
         self._make_room()
@@ -199,7 +215,7 @@ class TimelinePanel(QWidget):
         self.timeline.set_object(review.object_id)
         for button in (self.previous_button, self.next_button, self.unreviewed_button):
             button.setEnabled(bool(rows))
-        for box in (self.errors_box, self.curves_box):
+        for box in (self.exemplars_box, self.errors_box, self.curves_box):
             box.setEnabled(bool(rows))
         if rows and self.reason_label.text() == _HINT:
             self.reason_label.clear()
