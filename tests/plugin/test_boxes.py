@@ -31,6 +31,7 @@ def workbench(model_viewer, controller, small_jobs):
     workbench = Workbench(model_viewer, controller, small_jobs.start)
     workbench.choose_masks(layer)
     small_jobs.run()
+    model_viewer.dims.set_current_step(0, 0)
     return workbench
 
 

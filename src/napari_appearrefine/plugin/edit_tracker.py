@@ -79,10 +79,6 @@ class EditTracker:
         self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.set_data.disconnect(self._on_set_data)
 
-    def touched(self, frame: int) -> list[int]:
-        """Return the objects that a person changed in a frame since the masks were loaded."""
-        return sorted(self._touched.get(frame, ()))
-
     def write(
         self,
         patches: Iterable[LabelPatch],
@@ -123,7 +119,7 @@ class EditTracker:
             step = _Step(old, new, old_committed, new_committed, inverse, self._decisions(), on_undone, on_redone)
             self._done.append(step)
             self._undone.clear()
-        self.changed.emit({patch.frame for patch in new})
+        self.changed.emit({patch.frame for patch in (*new, *new_committed)})
         return len(new)
 
     def draw(self, patch: LabelPatch) -> None:
@@ -201,12 +197,12 @@ class EditTracker:
     def _follow_history(self) -> None:
         while self._done and self._holds(self._done[-1].old):
             step = self._done.pop()
-            self._move(step, step.old_committed)
+            self._move(step, step.old, step.old_committed)
             self._undone.append(step)
             step.on_undone()
         while self._undone and self._holds(self._undone[-1].new):
             step = self._undone.pop()
-            self._move(step, step.new_committed)
+            self._move(step, step.new, step.new_committed)
             self._done.append(step)
             step.on_redone()
 
@@ -216,8 +212,8 @@ class EditTracker:
         now = self.layer.data[patch.frame, patch.rows[some], patch.columns[some]]
         return bool(np.array_equal(now, patch.values[some]))
 
-    def _move(self, step: _Step, patches: list[LabelPatch]) -> None:
-        for patch in patches:
+    def _move(self, step: _Step, written: list[LabelPatch], committed: list[LabelPatch]) -> None:
+        for patch in committed:
             patch.apply(self.committed)
         earlier, now = step.decisions, self._decisions()
         step.edit = self.table.apply(step.edit)
@@ -228,7 +224,7 @@ class EditTracker:
             values = {name: now[object_id][name][since] for name in _DECISIONS}
             self.table.apply(self.table.set(step.edit.title, [object_id], since, **values))
         self._settle()
-        self.changed.emit({patch.frame for patch in patches})
+        self.changed.emit({patch.frame for patch in (*written, *committed)})
 
     def _settle(self) -> None:
         """Take note of which objects differ now from what was committed; their marks came with the step."""
