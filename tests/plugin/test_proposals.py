@@ -125,6 +125,16 @@ def test_accepting_and_rejecting_objects(model_viewer, proposals, review, run, r
     np.testing.assert_array_equal(rough.data[gained], 7)
 
 
+def test_object_that_is_newer_than_the_proposal_is_no_part_of_it(proposals, run, rough):
+    run()
+    put(rough, 1, 9)
+    before = rough.data.copy()
+    assert proposals.accept(object_ids=[9]) == 0
+    np.testing.assert_array_equal(rough.data, before)
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data == 9, before == 9)
+
+
 def test_edits_made_meanwhile_win(model_viewer, manual_jobs, proposals, rough):
     proposals.run(RefineParameters(exemplars=3))
     manual_jobs.run_frames(3)

@@ -134,11 +134,13 @@ class ProposalController:
             return 0
         tracker.check_painted()
         chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
-        ids = proposal.object_ids if object_ids is None else list(object_ids)
+        known = set(proposal.object_ids) & set(tracker.table.object_ids)
+        ids = sorted(known if object_ids is None else known & set(object_ids))
+        differing = set(self.open_frames())
         guidance = tracker.table.guidance()
         patches = []
         present: dict[int, np.ndarray] = {}
-        for whole in proposal.patches(tracker.layer.data, chosen, ids):
+        for whole in proposal.patches(tracker.layer.data, [frame for frame in chosen if frame in differing], ids):
             after = tracker.layer.data[whole.frame].copy()
             kept = {*guidance.settled(whole.frame), *self._rejected(whole.frame)}
             patch = _without(whole, after, sorted(kept))
