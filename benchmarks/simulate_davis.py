@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from davis_dev import clip_names, limit_threads
-from napari_appearrefine.cli.simulation import remembering_refine, run_simulation
+from napari_appearrefine.cli.simulation import remembering_engine, run_simulation
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.evaluation.simulation import POLICIES
@@ -34,8 +34,8 @@ def measure_clip(name: str, data: Path, cache: Path, policies: list[str], rounds
         raise UserError(f"{file} is missing; run davis_dev.py first, which keeps masks from motion there.")
     with np.load(file, allow_pickle=False) as kept:
         masks = kept["masks"]
-    refine = remembering_refine(RefineParameters(device=device))
-    results = [run_simulation(clip, masks, truth, refine, policy, rounds) for policy in policies]
+    refine, follow = remembering_engine(RefineParameters(device=device))
+    results = [run_simulation(clip, masks, truth, refine, policy, rounds, follow=follow) for policy in policies]
     return {"clip": name, "frames": len(clip), "policies": [each.to_json() for each in results]}
 
 

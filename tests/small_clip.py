@@ -77,6 +77,10 @@ class UnchangedModel:
 
     name = "unchanged"
     spreads_exemplars = True
+    most_rounds = 1
+
+    def fitted_to(self, size, areas):
+        return self
 
     def features(self, image: np.ndarray) -> Any:
         return image

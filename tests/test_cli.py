@@ -57,14 +57,21 @@ def test_version() -> None:
     ("command", "flags"),
     [
         ("demo", "--headless -o"),
-        ("flow-masks", "-o --objects --model builtin|oclr --checkpoint --flow-root"),
+        ("flow-masks", "-o --objects --model builtin|oclr --checkpoint --flow dis|raft --flow-root --amodal"),
         (
             "refine",
             "--masks -o --model builtin|published --selector-checkpoint --corrector-checkpoint --dino8 --dino16"
-            " --exemplars --device auto|cpu|cuda|mps --report",
+            " --corrector network|propagate --edges own|sam --sam-checkpoint --exemplars --device auto|cpu|cuda|mps"
+            " --report",
         ),
         ("run", "-o --objects --flow-model --checkpoint --model --exemplars --flow-masks-out"),
         ("evaluate", "--truth --prediction --task --json"),
+        (
+            "published",
+            "--dataset DAVIS17m|YTVOS18m|folder --ckpt_selector --ckpt_corrector --dino8 --dino16 --img_dir --mask_dir"
+            " --gt_dir --save_dir --save_pred --save_prefix --num_global_frames --num_local_frames --num_queries"
+            " --sequences --whole --device",
+        ),
         ("train", "--photos -o --steps --seed --device --resume"),
     ],
 )

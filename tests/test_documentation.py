@@ -32,12 +32,13 @@ def test_python_example_runs(code: str, tmp_path: Path) -> None:
 
 
 def test_flags_of_the_documentation_exist() -> None:
-    commands = ("demo", "flow-masks", "refine", "run", "evaluate", "simulate", "train")
+    commands = ["demo", "flow-masks", "refine", "run", "evaluate", "simulate", "train", "published"]
+    commands += [f"weights {command}" for command in ("list", "add", "fetch", "check")]
     known = {"--version", "--help"}
     for command in commands:
-        known |= set(re.findall(r"--[a-z][a-z0-9-]+", CliRunner().invoke(app, [command, "--help"]).stdout))
+        known |= set(re.findall(r"--[a-z][a-z0-9_-]+", CliRunner().invoke(app, [*command.split(), "--help"]).stdout))
     for page in PAGES:
-        assert not set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page.read_text())) - known, page.name
+        assert not set(re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]+", page.read_text())) - known, page.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

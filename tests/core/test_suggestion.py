@@ -28,17 +28,23 @@ def test_the_middle_of_the_poor_stretch_comes_first():
 
 def test_gain_follows_its_formula():
     quality, known = np.array([0.5, np.nan, 1.0]), np.array([False, False, True])
-    expected = 0.5 * (1 - np.exp(-2 / 5)) + 0.5 * (np.exp(-1 / 5) - np.exp(-1 / 5))
-    assert np.isclose(expected_gains(quality, known, reach=5.0)[0], expected)
+    links = np.array([1.0, 0.5])
+    expected = 0.5 * (1 - np.exp(-2 / 5) / 4) + 0.5 * (np.exp(-1 / 5) - np.exp(-1 / 5) / 4)
+    assert np.isclose(expected_gains(quality, known, links, reach=5.0)[0], expected)
     assert expected_gains(quality, known)[2] == 0
 
 
-def test_appearance_decides_among_equals():
-    quality, known = np.full(4, 0.5), np.zeros(4, bool)
-    apart = np.ones((4, 4)) - np.eye(4)
-    apart[3, :3] = apart[:3, 3] = 9
-    near = expected_gains(quality, known, apart, reach=1e6)
-    assert np.argmin(near) == 3
+def test_a_frame_from_which_the_object_can_be_followed_comes_first():
+    quality, known = np.full((21, 1), 0.5), np.zeros((21, 1), bool)
+    plain = next_to_fix(quality, known, [3])
+    assert plain is not None
+    assert plain.frame == 10
+    links = np.ones(20)
+    links[8:12] = 0.05
+    linked = next_to_fix(quality, known, [3], {3: links})
+    assert linked is not None
+    assert linked.frame in (4, 16)
+    assert linked.gain < plain.gain
 
 
 def test_the_object_in_need_is_named_and_nothing_is_left_at_the_end():

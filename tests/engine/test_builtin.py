@@ -12,16 +12,19 @@ import torch.nn.functional as F
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.parameters import RefineParameters
-from napari_appearrefine.engine.builtin import BuiltinModel
+from napari_appearrefine.engine.boxes import whole
+from napari_appearrefine.engine.builtin import BuiltinModel, working_side
 from napari_appearrefine.engine.builtin_weights import WEIGHTS_FILE, load_part
 from napari_appearrefine.engine.merging import merge_with_input
 from napari_appearrefine.engine.networks.backbone import LEVEL_CHANNELS, LEVEL_STRIDES, Backbone, fold_imagenet_weights
 from napari_appearrefine.engine.networks.matching import TEMPERATURES, match
+from napari_appearrefine.engine.object_masks import Plane
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.files.masks import open_masks
 from napari_appearrefine.files.samples import sample_folder
 from napari_appearrefine.files.video import open_video
 from napari_appearrefine.training.damage import damage_clip
+from napari_appearrefine.training.samples import render_cells
 
 CPU = torch.device("cpu")
 
@@ -55,6 +58,11 @@ def finish(events) -> tuple[np.ndarray, Report]:
             assert 0 <= event.done <= event.total
     assert report is not None
     return np.stack([labels[frame] for frame in sorted(labels)]), report
+
+
+def region_of(mask: np.ndarray, true: np.ndarray) -> float:
+    union = np.count_nonzero(mask | true)
+    return np.count_nonzero(mask & true) / union if union else 1.0
 
 
 def region(masks: np.ndarray, truth: np.ndarray) -> float:
@@ -138,7 +146,32 @@ def test_the_same_input_gives_the_same_result(model, fish):
     assert all(len(frames) <= 4 for frames in report.exemplars.values())
 
 
-def test_many_objects_are_refined_in_groups(model, fish):
+def test_small_objects_get_a_finer_grid_of_at_most_the_video_s():
+    large, small = np.full(5, 20000), np.full(5, 100)
+    assert working_side((480, 854), {1: large}) == 240
+    assert working_side((480, 854), {1: small}) == 480
+    assert working_side((2000, 3000), {1: small}) == 720
+    assert working_side((700, 1100), {1: np.array([0, 300, 320])}) in range(240, 720)
+    assert working_side((100, 100), {1: np.zeros(3)}) == 240
+
+
+def test_small_look_alikes_are_repaired_and_brought_back(model):
+    rng = np.random.default_rng(1)
+    cells = render_cells(rng, frames=5, size=(160, 200), count=20)
+    masks = cells.labels.copy()
+    taken = [1, 2, 3]
+    masks[2][np.isin(masks[2], taken)] = 0
+    refined, report = finish(refine(Clip(cells.frames, "cells"), masks, model=model))
+    assert set(np.unique(refined)) == set(np.unique(masks))
+    for label in taken:
+        found, true = refined[2] == label, cells.labels[2] == label
+        assert np.count_nonzero(found & true) > 0.5 * np.count_nonzero(found | true)
+    kept = [label for label in report.objects if label not in taken]
+    values = [region_of(refined == label, cells.labels == label) for label in kept]
+    assert np.mean(values) > 0.9
+
+
+def test_many_objects_are_refined_together(model, fish):
     clip, _ = fish
     height, width = clip.size
     masks = np.zeros((len(clip), height, width), np.uint8)
@@ -200,9 +233,12 @@ def test_merging_keeps_the_given_outline_where_both_agree():
     rows, columns = np.mgrid[0:240, 0:320]
     given = (np.hypot(rows - 120, columns - 160) < 60).astype(np.uint8)
     given[118:122, 219:224] = 1
-    planes = {1: (np.hypot(*np.mgrid[-59.5:60:1, -79.5:80:1]) < 30.4).astype(np.float32)}
-    assert np.array_equal(merge_with_input(planes, given), given)
-    planes[1][20:60, 20:60] = 1
-    changed = merge_with_input(planes, given)
+    grid = (120, 160)
+    values = (np.hypot(*np.mgrid[-59.5:60:1, -79.5:80:1]) < 30.4).astype(np.float32)
+    assert np.array_equal(merge_with_input({1: Plane(whole(grid), values)}, grid, given, {1}), given)
+    drawn = merge_with_input({1: Plane(whole(grid), values)}, grid, given, set())
+    assert not np.array_equal(drawn, given)
+    values[20:60, 20:60] = 1
+    changed = merge_with_input({1: Plane(whole(grid), values)}, grid, given, {1})
     assert changed[60:100, 60:100].all()
     assert np.array_equal(changed[130:], given[130:])

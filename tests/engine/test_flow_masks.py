@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
@@ -15,9 +16,10 @@ from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.parameters import FlowMaskParameters
 from napari_appearrefine.engine.flow import flow_pair
 from napari_appearrefine.engine.flow_masks import flow_masks, render_labels
-from napari_appearrefine.engine.flow_sources import flow_sequence
+from napari_appearrefine.engine.flow_sources import flow_sequence, measured_flow
 from napari_appearrefine.engine.foreground import ThresholdForeground, guided_filter
 from napari_appearrefine.engine.motion_cues import MotionCues
+from napari_appearrefine.engine.oclr_masks import FrameLayers
 from napari_appearrefine.engine.oclr_objects import collect_planes
 from napari_appearrefine.files.flow import write_flo
 
@@ -230,7 +232,11 @@ def test_oclr_planes_that_change_places_keep_their_ids_and_are_ranked() -> None:
         planes[0, 5:9, 3 + t : 8 + t] = True
         planes[1, 15:30, 20 - t : 35 - t] = True
         planes[2, 0, 0] = True
-        frames.append((t, planes if t < 3 else planes[[2, 0, 1]]))
+        whole = planes.copy()
+        whole[0, 5:9, 3 + t : 12 + t] = True
+        places = [0, 1, 2] if t < 3 else [2, 0, 1]
+        depth = np.array([2, 1, 0])  # a single pixel in front, then the large plane
+        frames.append((t, FrameLayers(planes[places], whole[places], depth[places])))
     steps = collect_planes(iter(frames), 6, None)
     packed = None
     while packed is None:
@@ -238,16 +244,20 @@ def test_oclr_planes_that_change_places_keep_their_ids_and_are_ranked() -> None:
             next(steps)
         except StopIteration as stop:
             packed = stop.value
-    for t, plane in enumerate(packed):
-        labels = plane.unpack()
+    for t, layers in enumerate(packed):
+        labels = layers.labels.unpack()
         assert (labels[15:30, 20 - t : 35 - t] == 1).all()
         assert (labels[5:9, 3 + t : 8 + t] == 2).all()
         assert labels[0, 0] == 0
+        assert sorted(layers.whole) == [1, 2]
+        assert layers.whole[2].unpack()[5:9, 3 + t : 12 + t].all()
+        assert layers.front_to_back == (1, 2)
 
 
 def test_measured_flow_is_read_like_a_sequence() -> None:
     video, _ = rendered([[(40 + 3 * t, 55) for t in range(3)]])
-    flows = flow_sequence(Clip(video), 1)
+    clip = Clip(video)
+    flows = flow_sequence(clip, 1, measured_flow(clip, "dis", torch.device("cpu")))
     assert len(flows) == 3
     assert flows[2] is None
     assert np.array_equal(flows[0], flow_pair(video[0], video[1]))

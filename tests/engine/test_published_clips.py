@@ -190,7 +190,7 @@ def test_oclr_input_is_in_pixels_of_its_own_grid():
 
 def test_oclr_on_one_frame():
     model = OclrModel(filled(OCLR), torch.device("cpu"))
-    ((frame, planes),) = model.masks([None], [None])
+    ((frame, seen),) = model.frames([None], [None])
     assert frame == 0
-    assert planes.shape == (3, 128, 224)
-    assert planes.sum(axis=0).max() == 1
+    assert seen.modal.shape == (3, 128, 224)
+    assert seen.modal.sum(axis=0).max() == 1

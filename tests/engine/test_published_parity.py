@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from published_reference import (
-    NAMES,
     deterministic_weights,
     filled,
     filled_model,
@@ -26,6 +25,7 @@ from napari_appearrefine.engine.networks.oclr import modal_masks
 from napari_appearrefine.engine.oclr_masks import OclrModel
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.engine.selection import select_exemplars
+from napari_appearrefine.engine.weights_store import WeightsStore, weights_named
 from napari_appearrefine.engine.windows import object_groups, windows
 
 TOLERANCE = 1e-5
@@ -102,32 +102,25 @@ def test_corrected_probabilities_and_semantic_map(recorded, inputs):
     assert (semantic != recorded["semantic_128x224"]).sum() < 40
 
 
-def test_whole_run_from_released_checkpoints(recorded, tmp_path):
-    paths = {}
-    for network in (SELECTOR, CORRECTOR, DINO8, DINO16):
-        paths[network] = tmp_path / f"{NAMES[network]}.pth"
+def test_refinement_finds_stored_checkpoints(recorded, weights_folder, tmp_path):
+    store = WeightsStore()
+    for network, name in ((SELECTOR, "selector"), (CORRECTOR, "corrector"), (DINO8, "dino8"), (DINO16, "dino16")):
         weights = deterministic_weights(network)
         plain = network in (DINO8, DINO16)
-        torch.save(weights if plain else {"model_state_dict": weights, "iteration": 7}, paths[network])
-    parameters = RefineParameters(
-        model="published",
-        device="cpu",
-        selector_checkpoint=paths[SELECTOR],
-        corrector_checkpoint=paths[CORRECTOR],
-        dino8=paths[DINO8],
-        dino16=paths[DINO16],
-    )
-    events = list(refine(Clip(recorded["frames"]), recorded["labels"], parameters))
-    labels = {event.frame: event.labels for event in events if isinstance(event, FrameLabels)}
-    assert list(labels) == list(range(12))
-    refined = np.stack(list(labels.values()))
-    assert refined.dtype == np.uint8
-    assert (refined == recorded["refined_full"]).mean() > 0.9999
+        torch.save(weights if plain else {"model_state_dict": weights, "iteration": 7}, tmp_path / "released.pth")
+        store.add(weights_named(name), tmp_path / "released.pth")
+    frames, labels = recorded["frames"][:2], recorded["labels"][:2]
+    events = list(refine(Clip(frames), labels, RefineParameters(model="published", device="cpu")))
+    refined = {event.frame: event.labels for event in events if isinstance(event, FrameLabels)}
     report = events[-1]
     assert isinstance(report, Report)
     assert report.model == "published"
-    assert list(report.exemplars.values()) == recorded["exemplars"].tolist()
-    assert worst(np.array(report.scores), recorded["scores"]) < TOLERANCE
+    inputs = inputs_of(frames, labels)
+    expected = filled_model().correct(inputs, np.array(report.scores, np.float32), report.exemplars)
+    assert {result.frame: (result.labels == refined[result.frame]).mean() > 0.9999 for result in expected} == {
+        0: True,
+        1: True,
+    }
     progress = [event for event in events if isinstance(event, Progress) and event.stage == "Scoring masks"]
     assert [event.done for event in progress] == sorted(event.done for event in progress)
     assert progress[-1].done == progress[-1].total
@@ -142,6 +135,8 @@ def test_oclr():
     assert worst(layers.order.numpy(), recorded["order"][0]) < TOLERANCE
     modal = np.unpackbits(recorded["modal"]).reshape(6, 3, 128, 224).astype(bool)
     assert (modal_masks(layers).numpy() == modal).mean() > 0.9999
-    found = list(model.masks(list(flow[:, 0]), list(flow[:, 1])))
+    found = list(model.frames(list(flow[:, 0]), list(flow[:, 1])))
     assert [frame for frame, _ in found] == list(range(6))
-    assert (np.stack([planes for _, planes in found]) == modal).mean() > 0.9999
+    assert (np.stack([seen.modal for _, seen in found]) == modal).mean() > 0.9999
+    assert all((seen.modal <= seen.amodal).all() for _, seen in found)
+    assert found[0][1].depth.tolist() == recorded["order"][0].argsort().argsort().tolist()

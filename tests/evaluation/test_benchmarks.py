@@ -30,9 +30,13 @@ class KnownModel:
 
     name = "known"
     spreads_exemplars = False
+    most_rounds = 1
 
     def __init__(self, truth, perfect):
         self.truth, self.perfect = truth, perfect
+
+    def fitted_to(self, size, areas):
+        return self
 
     def features(self, image):
         return None

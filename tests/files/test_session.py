@@ -153,8 +153,11 @@ def test_no_readable_save_is_a_plain_error(tmp_path):
 
 
 class Bomb:
+    def __init__(self, crater: Path) -> None:
+        self.crater = crater
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/appearrefine-session-exploded",)
+        return os.mkdir, (str(self.crater),)
 
 
 def test_a_pickle_in_the_folder_is_never_loaded(tmp_path):
@@ -162,16 +165,16 @@ def test_a_pickle_in_the_folder_is_never_loaded(tmp_path):
     folder.save(make_session(), {})
     for file in (folder.folder / "data").iterdir():
         bomb = np.empty(1, object)
-        bomb[0] = Bomb()
+        bomb[0] = Bomb(tmp_path / "crater")
         with open(file, "wb") as opened:
             np.savez(opened, labels=bomb)
     with pytest.raises(UserError, match="No save in"):
         folder.load()
     for file in (folder.folder / "data").iterdir():
-        file.write_bytes(pickle.dumps(Bomb()))
+        file.write_bytes(pickle.dumps(Bomb(tmp_path / "crater")))
     with pytest.raises(UserError, match="No save in"):
         folder.load()
-    assert not Path("/tmp/appearrefine-session-exploded").exists()
+    assert not (tmp_path / "crater").exists()
 
 
 SAVES_FOR_EVER = """

@@ -60,6 +60,10 @@ class BrightnessModel:
 
     name = "brightness"
     spreads_exemplars = True
+    most_rounds = 1
+
+    def fitted_to(self, size, areas):
+        return self
 
     def features(self, image: np.ndarray) -> np.ndarray:
         return image.astype(np.float32).mean(2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, make_video
 
+from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.controller import RefineController, State, Task
 
@@ -338,3 +339,28 @@ def test_shutting_down_stops_the_run_silently(model_viewer, manual_jobs, control
     assert heard == []
     model_viewer.layers.clear()
     assert isinstance(controller, RefineController)
+
+
+def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, manual_jobs):
+    def layered_masks(clip, parameters):
+        for frame in range(len(clip)):
+            labels = make_truth()[frame] // OBJECT
+            behind = np.zeros(labels.shape, bool)
+            behind[5:30, 10:40] = True
+            yield FrameLabels(frame, labels, whole={1: labels > 0, 2: behind}, front_to_back=(1, 2))
+
+    controller = RefineController(model_viewer, manual_jobs.start, flow_mask_events=layered_masks)
+    controller.choose_video(model_viewer.layers["clip"])
+    controller.find_masks(FlowMaskParameters())
+    manual_jobs.run()
+    assert [layer.name for layer in model_viewer.layers][-3:] == [
+        "clip masks",
+        "clip masks whole 2",
+        "clip masks whole 1",
+    ]
+    back, front = list(model_viewer.layers)[-2:]
+    np.testing.assert_array_equal(front.data, make_truth() // OBJECT)
+    assert (back.data[:, 5:30, 10:40] == 2).all()
+    assert back.data.sum() == 2 * FRAMES * 25 * 30
+    assert front.contour > 0
+    assert front.metadata["napari-appearrefine"]["front_to_back"] == {frame: [1, 2] for frame in range(FRAMES)}

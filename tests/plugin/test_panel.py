@@ -30,9 +30,11 @@ class Gate:
     def __init__(self, events):
         self.events = events
         self.open = threading.Semaphore(0)
+        self.entered = False
         self.ended_in = None
 
     def __call__(self, *arguments):
+        self.entered = True
         try:
             for event in self.events(*arguments):
                 assert self.open.acquire(timeout=20)
@@ -140,6 +142,7 @@ def test_wrong_masks_are_a_notification_and_the_panel_is_ready_again(qtbot, wind
 def test_closing_the_dock_stops_the_run(qtbot, window, gate):
     viewer, panel = window
     panel.refine_button.click()
+    wait_for(qtbot, lambda: gate.entered)
     gate.let_go(3)
     viewer.window.remove_dock_widget(panel)
     gate.let_go()
@@ -155,6 +158,8 @@ def test_closing_the_dock_stops_the_run(qtbot, window, gate):
 def test_closing_the_window_stops_the_run(qtbot, window, gate):
     viewer, panel = window
     panel.refine_button.click()
+    # A worker that the window stops before its first step never enters the engine, and has nothing to end.
+    wait_for(qtbot, lambda: gate.entered)
     gate.let_go(3)
     viewer.close()
     gate.let_go()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.training.batches import flow_plane, iou, matching_batch, motion_batch
+from napari_appearrefine.training.batches import flow_plane, iou, motion_batch
 from napari_appearrefine.training.dataset import SceneSet, render_scenes
 from napari_appearrefine.training.photos import PhotoLibrary
 from napari_appearrefine.training.samples import render_cells, render_crossing
@@ -74,10 +74,6 @@ def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
     drawn = motion_batch(a, np.random.default_rng(0), 2)
     assert drawn.images.shape == (2, 3, 96, 128)
     assert drawn.cues.shape[-2:] == drawn.target.shape[-2:] == (48, 64)
-    matched = matching_batch([a], np.random.default_rng(0), 2, length=3)
-    assert matched.masks.shape == (2, 3, 2, 96, 128)
-    assert matched.targets.shape == (2, 2, 1, 96, 128)
-    assert ((matched.quality >= 0) & (matched.quality <= 1)).all()
 
 
 def test_an_object_gets_its_own_part_of_the_foreground():

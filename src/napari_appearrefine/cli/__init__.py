@@ -1,4 +1,4 @@
-"""The command line: demo, flow-masks, refine, run, evaluate, simulate and train."""
+"""The command line: demo, flow-masks, refine, run, evaluate, simulate, train, published and weights."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ from .. import __version__
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from . import options
 from .errors import plain_errors
+from .published import published
+from .weights import weights_app
 
 app = typer.Typer(
     name="napari-appearrefine",
@@ -69,7 +71,14 @@ def _flow_masks(
     objects: options.Objects = FlowMaskParameters.objects,
     model: options.FlowModel = FlowMaskParameters.model,
     checkpoint: options.FlowCheckpoint = None,
+    flow: options.Flow = FlowMaskParameters.flow,
     flow_root: options.FlowRoot = None,
+    amodal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here (oclr)."
+        ),
+    ] = None,
     device: options.Device = FlowMaskParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -77,9 +86,15 @@ def _flow_masks(
     from .jobs import make_flow_masks
 
     parameters = FlowMaskParameters(
-        model=model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+        model=model,
+        objects=objects,
+        device=device,
+        checkpoint=checkpoint,
+        amodal=amodal is not None,
+        flow=flow,
+        flow_root=flow_root,
     )
-    frames = make_flow_masks(video, output, parameters, report)
+    frames = make_flow_masks(video, output, parameters, report, amodal)
     typer.echo(f"{frames} masks in {output}")
 
 
@@ -90,11 +105,15 @@ def _refine(
     masks: options.Masks,
     output: options.MaskFolder,
     model: options.Model = RefineParameters.model,
+    corrector: options.Corrector = RefineParameters.corrector,
     selector_checkpoint: options.SelectorCheckpoint = None,
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
     dino16: options.Dino16 = None,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
+    rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -103,12 +122,16 @@ def _refine(
 
     parameters = RefineParameters(
         model=model,
+        corrector=corrector,
         exemplars=exemplars,
+        rounds=rounds,
         device=device,
         selector_checkpoint=selector_checkpoint,
         corrector_checkpoint=corrector_checkpoint,
         dino8=dino8,
         dino16=dino16,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
     )
     frames = refine_masks(video, masks, output, parameters, report)
     typer.echo(f"{frames} refined masks in {output}")
@@ -122,16 +145,21 @@ def _run(
     objects: options.Objects = FlowMaskParameters.objects,
     flow_model: options.RunFlowModel = FlowMaskParameters.model,
     checkpoint: options.FlowCheckpoint = None,
+    flow: options.Flow = FlowMaskParameters.flow,
     flow_root: options.FlowRoot = None,
     flow_masks_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
     ] = None,
     model: options.Model = RefineParameters.model,
+    corrector: options.Corrector = RefineParameters.corrector,
     selector_checkpoint: options.SelectorCheckpoint = None,
     corrector_checkpoint: options.CorrectorCheckpoint = None,
     dino8: options.Dino8 = None,
     dino16: options.Dino16 = None,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     exemplars: options.Exemplars = RefineParameters.exemplars,
+    rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
     report: options.ReportFile = None,
 ) -> None:
@@ -139,16 +167,20 @@ def _run(
     from .jobs import run_both
 
     flow_parameters = FlowMaskParameters(
-        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow_root=flow_root
+        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow=flow, flow_root=flow_root
     )
     parameters = RefineParameters(
         model=model,
+        corrector=corrector,
         exemplars=exemplars,
+        rounds=rounds,
         device=device,
         selector_checkpoint=selector_checkpoint,
         corrector_checkpoint=corrector_checkpoint,
         dino8=dino8,
         dino16=dino16,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
     )
     frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
     typer.echo(f"{frames} refined masks in {output}")
@@ -238,3 +270,7 @@ def _train(
     from .jobs import train
 
     typer.echo(train(part, photos, output, device, steps=steps, seed=seed, share=scenes, resume=resume))
+
+
+app.command("published")(published)
+app.add_typer(weights_app)

@@ -18,14 +18,22 @@ from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.masks import open_masks
 from ..files.report import write_json
 from ..files.video import open_video
-from .output import check_file, check_folder, check_plain_folder, write_frames
+from .output import check_file, check_folder, check_other_folder, check_plain_folder, write_frames
 from .progress import ProgressDisplay
+from .whole_shapes import WholeShapesWriter
 
 DEMO_FOLDER = "napari-appearrefine-demo"
 
 
-def make_flow_masks(video: Path, out: Path, parameters: FlowMaskParameters, report_file: Path | None) -> int:
+def make_flow_masks(
+    video: Path, out: Path, parameters: FlowMaskParameters, report_file: Path | None, whole_out: Path | None = None
+) -> int:
     """Compute masks from motion and write them to a folder.
+
+    Parameters
+    ----------
+    whole_out : Path or None
+        Where the whole shapes of objects go, if they are asked for.
 
     Returns
     -------
@@ -42,8 +50,14 @@ def make_flow_masks(video: Path, out: Path, parameters: FlowMaskParameters, repo
     inputs = _given(video, parameters.flow_root, parameters.checkpoint)
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
+    shapes = None
+    if whole_out is not None:
+        check_other_folder(whole_out, [*inputs, out], "--amodal")
+        shapes = WholeShapesWriter(whole_out, clip)
     with ProgressDisplay() as display:
-        report = _write_flow_masks(clip, out, parameters, display)
+        report = _write_flow_masks(clip, out, parameters, display, shapes)
+    if shapes is not None:
+        shapes.finish()
     _write_report(report, report_file)
     return len(clip)
 
@@ -212,10 +226,16 @@ def check_flow_settings(parameters: FlowMaskParameters) -> None:
     Raises
     ------
     UserError
-        If a checkpoint is given to the built-in model.
+        If something that only OCLR uses is given to the built-in model, or flow is both given and to be measured.
     """
     if parameters.model == "builtin" and parameters.checkpoint is not None:
         raise UserError(f"--checkpoint {parameters.checkpoint} is for OCLR; choose the model oclr as well.")
+    if parameters.model == "builtin" and parameters.amodal:
+        raise UserError("--amodal needs a model that sees behind objects; choose the model oclr as well.")
+    if parameters.flow_root is not None and parameters.flow != FlowMaskParameters.flow:
+        raise UserError(
+            f"--flow {parameters.flow} would not be used, because {parameters.flow_root} gives the flow; leave one out."
+        )
 
 
 def check_refine_settings(parameters: RefineParameters) -> None:
@@ -227,8 +247,12 @@ def check_refine_settings(parameters: RefineParameters) -> None:
         If a checkpoint is given to the built-in model.
     """
     given = _checkpoints(parameters)
+    if parameters.corrector == "propagate" and parameters.dino8 is not None:
+        given.remove(parameters.dino8)  # of use without the published networks: to carry masks along by
     if parameters.model == "builtin" and given:
         raise UserError(f"{given[0]} is a checkpoint of the published networks; add --model published.")
+    if parameters.edges != "sam" and parameters.sam_checkpoint is not None:
+        raise UserError(f"--sam-checkpoint {parameters.sam_checkpoint} is for SAM; add --edges sam.")
 
 
 def _checkpoints(parameters: RefineParameters) -> list[Path]:
@@ -240,11 +264,15 @@ def _given(*paths: Path | None) -> list[Path]:
 
 
 def _write_flow_masks(
-    clip: Clip, folder: Path, parameters: FlowMaskParameters, display: ProgressDisplay
+    clip: Clip,
+    folder: Path,
+    parameters: FlowMaskParameters,
+    display: ProgressDisplay,
+    shapes: WholeShapesWriter | None = None,
 ) -> Report | None:
     from ..engine.flow_masks import flow_masks
 
-    return write_frames(flow_masks(clip, parameters), folder, clip, display)
+    return write_frames(flow_masks(clip, parameters), folder, clip, display, shapes.write if shapes else None)
 
 
 def _write_report(report: Report | None, file: Path | None) -> None:

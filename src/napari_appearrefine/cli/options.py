@@ -50,7 +50,11 @@ ReportFile = Annotated[
 ]
 
 Model = Annotated[str, _option(RefineParameters, "model")]
+Edges = Annotated[str, _option(RefineParameters, "edges")]
+SamCheckpoint = Annotated[Path | None, _option(RefineParameters, "sam_checkpoint")]
+Corrector = Annotated[str, _option(RefineParameters, "corrector")]
 Exemplars = Annotated[int, _option(RefineParameters, "exemplars")]
+Rounds = Annotated[int, _option(RefineParameters, "rounds")]
 Device = Annotated[str, _option(RefineParameters, "device")]
 SelectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "selector_checkpoint")]
 CorrectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "corrector_checkpoint")]
@@ -69,4 +73,5 @@ RunFlowModel = Annotated[
 ]
 Objects = Annotated[int | None, _option(FlowMaskParameters, "objects")]
 FlowCheckpoint = Annotated[Path | None, _option(FlowMaskParameters, "checkpoint")]
+Flow = Annotated[str, _option(FlowMaskParameters, "flow")]
 FlowRoot = Annotated[Path | None, _option(FlowMaskParameters, "flow_root")]

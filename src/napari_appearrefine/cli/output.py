@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -38,10 +38,7 @@ def check_folder(folder: Path, clip: Clip, inputs: Sequence[Path], flag: str = "
         If the folder is a file, cannot be made or written to, is one of the inputs, or holds
         images that are no masks of this video.
     """
-    for path in inputs:
-        if _is_same(folder, path):
-            raise UserError(f"{flag} {folder} is also what is read; choose another folder for the results.")
-    check_plain_folder(folder, flag)
+    check_other_folder(folder, inputs, flag)
     if folder.is_dir():
         known = {f"{name}.png" for name in clip.frame_names}
         pictures = (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -51,6 +48,20 @@ def check_folder(folder: Path, clip: Clip, inputs: Sequence[Path], flag: str = "
                 f"{flag} {folder} already holds {foreign[0]}, which is no mask of {clip.name}; "
                 "choose an empty folder, so that the results do not mix with other files."
             )
+
+
+def check_other_folder(folder: Path, others: Sequence[Path], flag: str) -> None:
+    """Check that a folder can be written to and is none of those that are used otherwise.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    for path in others:
+        if _is_same(folder, path):
+            raise UserError(f"{flag} {folder} is also what is read; choose another folder for the results.")
+    check_plain_folder(folder, flag)
 
 
 def check_plain_folder(folder: Path, flag: str) -> None:
@@ -85,10 +96,17 @@ def check_file(file: Path | None, inputs: Sequence[Path], flag: str) -> None:
     _check_writable(file.parent, flag)
 
 
-def write_frames(events: Iterator[Event], folder: Path, clip: Clip, display: ProgressDisplay) -> Report | None:
+def write_frames(
+    events: Iterator[Event],
+    folder: Path,
+    clip: Clip,
+    display: ProgressDisplay,
+    also: Callable[[FrameLabels], None] | None = None,
+) -> Report | None:
     """Show the progress of a job and write every frame of labels as soon as it is there.
 
-    The folder is made with the first frame, so a job that fails before leaves nothing behind.
+    The folder is made with the first frame, so a job that fails before leaves nothing behind. ``also``
+    is told each frame that was written.
 
     Returns
     -------
@@ -106,6 +124,8 @@ def write_frames(events: Iterator[Event], folder: Path, clip: Clip, display: Pro
                     largest = np.iinfo(event.labels.dtype).max
                     writer = MaskFolderWriter(folder, clip.frame_names, clip.size, [largest])
                 writer.write(event.frame, event.labels)
+                if also is not None:
+                    also(event)
             else:
                 report = event
     return report

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import Event, Progress
 from ..core.guidance import Guidance
 from ..core.parameters import RefineParameters
-from ..evaluation.simulation import POLICIES, Refine, Simulation, simulate, table
+from ..evaluation.simulation import POLICIES, Follow, Refine, Simulation, simulate, table
 from ..files.masks import open_masks
 from ..files.report import write_json
 from ..files.video import open_video
 from .jobs import check_refine_settings
 from .output import check_file
 from .progress import ProgressDisplay
+
+T = TypeVar("T")
 
 
 def simulate_annotator(
@@ -44,10 +49,10 @@ def simulate_annotator(
     clip = open_video(video)
     rough, true = open_masks(masks, clip), open_masks(truth, clip)
     check_file(json_file, [video, masks, truth], "--json")
-    refine = remembering_refine(parameters, str(masks))
+    refine, follow = remembering_engine(parameters, str(masks))
     with ProgressDisplay() as display:
         simulations = [
-            run_simulation(clip, rough, true, refine, policy, rounds, seed, display.show) for policy in policies
+            run_simulation(clip, rough, true, refine, policy, rounds, seed, display.show, follow) for policy in policies
         ]
     if json_file is not None:
         figures = {"clip": clip.name, "frames": len(clip), "policies": [each.to_json() for each in simulations]}
@@ -55,8 +60,9 @@ def simulate_annotator(
     return table(simulations)
 
 
-def remembering_refine(parameters: RefineParameters, masks_name: str = "masks") -> Refine:
-    """Return a refinement that keeps what it computed for the next run, as the plugin does."""
+def remembering_engine(parameters: RefineParameters, masks_name: str = "masks") -> tuple[Refine, Follow]:
+    """Return a refinement, and what follows motion; both keep what they computed for the next time."""
+    from ..engine.followability import motion_links
     from ..engine.refinement import refine
     from ..engine.reuse import RunStore
 
@@ -65,7 +71,10 @@ def remembering_refine(parameters: RefineParameters, masks_name: str = "masks") 
     def run(clip: Clip, masks: FrameSource, guidance: Guidance) -> Iterator[Event]:
         return refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=store)
 
-    return run
+    def follow(clip: Clip, masks: FrameSource, object_ids: Sequence[int]) -> dict[int, np.ndarray]:
+        return _finished(motion_links(clip, masks, object_ids, store))
+
+    return run, follow
 
 
 def run_simulation(
@@ -77,14 +86,18 @@ def run_simulation(
     rounds: int,
     seed: int = 0,
     show: Callable[[Progress], None] | None = None,
+    follow: Follow | None = None,
 ) -> Simulation:
     """Run :func:`evaluation.simulation.simulate` to its end."""
-    steps = simulate(clip, masks, truth, refine, policy, rounds, seed)
+    return _finished(simulate(clip, masks, truth, refine, policy, rounds, seed, follow), show)
+
+
+def _finished(steps: Generator[Progress, None, T], show: Callable[[Progress], None] | None = None) -> T:
     while True:
         try:
             progress = next(steps)
         except StopIteration as end:
-            simulation: Simulation = end.value
-            return simulation
+            result: T = end.value
+            return result
         if show is not None:
             show(progress)

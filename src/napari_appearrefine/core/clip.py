@@ -32,6 +32,31 @@ class FrameSource(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
+class SourcePart:
+    """Some frames of a source, as a source.
+
+    Parameters
+    ----------
+    source : FrameSource
+        The whole.
+    frames : range
+        Indices of the frames.
+    """
+
+    def __init__(self, source: FrameSource, frames: range) -> None:
+        self._source = source
+        self._frames = frames
+        self.shape = (len(frames), *(int(length) for length in source.shape[1:]))
+        self.dtype = source.dtype
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return one frame as the source gives it."""
+        return self._source[self._frames[index]]
+
+
 class Clip:
     """A video of one size, read frame by frame.
 
@@ -104,6 +129,11 @@ class Clip:
         if image.ndim == 2:
             return np.repeat(image[:, :, None], 3, axis=2)
         return np.ascontiguousarray(image[:, :, :3])
+
+    def part(self, frames: range) -> Clip:
+        """Return some frames of the clip as a clip of the same name."""
+        names = [self.frame_names[frame] for frame in frames]
+        return Clip(SourcePart(self._frames, frames), self.name, names)
 
     @cached_property
     def value_range(self) -> tuple[float, float]:

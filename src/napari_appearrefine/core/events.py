@@ -39,11 +39,17 @@ class FrameLabels:
         user's object ids.
     quality : dict of int to float
         Object id to the estimated IoU of its mask with the truth, if the job can tell.
+    whole : mapping of int to ndarray
+        Object id to (Y, X) bool: its whole shape, hidden parts included, where a model sees it (OCLR).
+    front_to_back : tuple of int
+        The ids of ``whole`` by depth, the frontmost first.
     """
 
     frame: int
     labels: np.ndarray
     quality: Mapping[int, float] = field(default_factory=dict)
+    whole: Mapping[int, np.ndarray] = field(default_factory=dict)
+    front_to_back: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from .errors import UserError
 
 MODELS = ("builtin", "published")
 FLOW_MODELS = ("builtin", "oclr")
+FLOWS = ("dis", "raft")
+CORRECTORS = ("network", "propagate")
+EDGES = ("own", "sam")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -39,16 +42,34 @@ class RefineParameters:
     """
 
     model: str = _setting("builtin", "The networks that judge and repair the masks.", choices=MODELS)
+    corrector: str = _setting(
+        "network",
+        "What repairs the masks: the model's network, or labels carried along from frame to frame by likeness.",
+        choices=CORRECTORS,
+    )
     exemplars: int = _setting(
         10, "How many well-segmented frames serve as examples for the others.", minimum=1, maximum=50
     )
-    device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
-    selector_checkpoint: Path | None = _setting(None, "The published selector's checkpoint file.", only_for="published")
-    corrector_checkpoint: Path | None = _setting(
-        None, "The published corrector's checkpoint file.", only_for="published"
+    rounds: int = _setting(
+        3, "How often to correct what was corrected, at most; ends by itself when little changes.", minimum=1, maximum=5
     )
-    dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8.", only_for="published")
-    dino16: Path | None = _setting(None, "Weights of DINO ViT-S/16.", only_for="published")
+    device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
+    selector_checkpoint: Path | None = _setting(
+        None, "The published selector's checkpoint; the stored one if not given.", only_for="published"
+    )
+    corrector_checkpoint: Path | None = _setting(
+        None, "The published corrector's checkpoint; the stored one if not given.", only_for="published"
+    )
+    dino8: Path | None = _setting(None, "Weights of DINO ViT-S/8; the stored ones if not given.", only_for="published")
+    dino16: Path | None = _setting(
+        None, "Weights of DINO ViT-S/16; the stored ones if not given.", only_for="published"
+    )
+    edges: str = _setting(
+        "own", "Who draws the outlines in the end: the corrector, or SAM where the two agree.", choices=EDGES
+    )
+    sam_checkpoint: Path | None = _setting(
+        None, "A checkpoint of SAM (ViT-B, ViT-L or ViT-H).", only_for="sam", of="edges"
+    )
 
     def __post_init__(self) -> None:
         _check(self)
@@ -72,7 +93,13 @@ class FlowMaskParameters:
         maximum=255,
     )
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
-    checkpoint: Path | None = _setting(None, "The published OCLR checkpoint file.", only_for="oclr")
+    checkpoint: Path | None = _setting(None, "OCLR's checkpoint; the stored one if not given.", only_for="oclr")
+    amodal: bool = _setting(
+        False, "Also give the whole shape of each object, hidden parts included, and their order.", only_for="oclr"
+    )
+    flow: str = _setting(
+        "dis", "How flow is measured: dis comes with this program, raft needs torchvision.", choices=FLOWS
+    )
     flow_root: Path | None = _setting(
         None,
         "Folder with Flows_gap1/<clip>/00000.flo and Flows_gap-1/<clip>/00000.flo, instead of computing flow.",

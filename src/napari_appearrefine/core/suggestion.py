@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_REACH = 12.0
+_REACH = 16.0
+_CARE = 2.0
 _FAIR = 0.75
 
 
@@ -34,14 +35,13 @@ class Suggestion:
 
 
 def expected_gains(
-    quality: np.ndarray, known: np.ndarray, distances: np.ndarray | None = None, reach: float = _REACH
+    quality: np.ndarray, known: np.ndarray, links: np.ndarray | None = None, reach: float = _REACH
 ) -> np.ndarray:
     """Estimate how much the clip gains if one frame of one object is corrected.
 
-    The correction of frame ``f`` is taken to help frame ``t`` as much as the two are alike,
-    ``k(f, t) = exp(-|f - t| / reach)``, or ``exp(-d(f, t) / median d)`` on the mean with it where
-    distances of appearance are known. What is lost in ``t`` is ``1 - quality(t)``. As much of it as the
-    nearest frame that is already true helps is not gained again. So
+    The correction of frame ``f`` is taken to help frame ``t`` by ``k(f, t) = exp(-|f - t| / reach) * w^2``, where ``w``
+    is the product of the links between them: it reaches as far as the object can be followed. What is lost in
+    ``t`` is ``1 - quality(t)``. As much of it as the best of the true frames helps is not gained again. So
 
     ``gain(f) = sum_t (1 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
 
@@ -54,10 +54,11 @@ def expected_gains(
         (T,) float estimated quality of the masks in 0..1; NaN counts as 0.5.
     known : ndarray
         (T,) bool, frames that are true already: a person painted or accepted them.
-    distances : ndarray, optional
-        (T, T) float, how unlike the appearance of the object is in each two frames, 0 for the same.
+    links : ndarray, optional
+        (T - 1,) float in 0..1, how well the object can be followed from each frame to the next, from
+        :func:`engine.followability.motion_links`; 1 if not given, so that time alone counts.
     reach : float
-        Over how many frames likeness falls to 1 / e.
+        Over how many frames the help falls to 1 / e where the object can be followed.
 
     Returns
     -------
@@ -66,24 +67,14 @@ def expected_gains(
     """
     lost = 1 - np.clip(np.where(np.isnan(quality), 0.5, quality), 0, 1)
     lost = np.where(known, 0.0, lost)
-    times = np.arange(len(quality))
-    gains = np.zeros(len(quality))
+    place = _places(len(quality), links, reach)
     covered = np.zeros(len(quality))
-    scale = 1.0
-    if distances is not None:
-        apart = distances[~np.eye(len(distances), dtype=bool)]
-        scale = max(float(np.median(apart)) if apart.size else 1.0, 1e-9)
-
-    def likeness(frame: int) -> np.ndarray:
-        near: np.ndarray = np.exp(-np.abs(times - frame) / reach)
-        if distances is None:
-            return near
-        return np.asarray((near + np.exp(-distances[frame] / scale)) / 2)
-
     for frame in np.flatnonzero(known):
-        covered = np.maximum(covered, likeness(int(frame)))
+        covered = np.maximum(covered, np.exp(-np.abs(place - place[frame])))
+    gains = np.zeros(len(quality))
     for frame in np.flatnonzero(~known):
-        gains[frame] = float((lost * np.maximum(likeness(int(frame)) - covered, 0)).sum())
+        helped = np.exp(-np.abs(place - place[frame]))
+        gains[frame] = float((lost * np.maximum(helped - covered, 0)).sum())
     return gains
 
 
@@ -91,7 +82,7 @@ def next_to_fix(
     quality: np.ndarray,
     known: np.ndarray,
     object_ids: Sequence[int],
-    distances: dict[int, np.ndarray] | None = None,
+    links: Mapping[int, np.ndarray] | None = None,
     reach: float = _REACH,
 ) -> Suggestion | None:
     """Return the frame whose correction would help most over all objects.
@@ -104,8 +95,8 @@ def next_to_fix(
         (T, Q) bool, masks that a person painted, locked or accepted.
     object_ids : sequence of int
         The Q objects.
-    distances : dict of int to ndarray, optional
-        Object id to (T, T) distances of appearance.
+    links : mapping of int to ndarray, optional
+        Object id to (T - 1,) links as of :func:`expected_gains`.
     reach : float
         As of :func:`expected_gains`.
 
@@ -116,19 +107,18 @@ def next_to_fix(
     """
     if known.size == 0 or known.all():
         return None
+    of_objects = [(links or {}).get(object_id) for object_id in object_ids]
     gains = np.stack(
-        [
-            expected_gains(quality[:, slot], known[:, slot], (distances or {}).get(object_id), reach)
-            for slot, object_id in enumerate(object_ids)
-        ],
-        axis=1,
+        [expected_gains(quality[:, slot], known[:, slot], each, reach) for slot, each in enumerate(of_objects)], axis=1
     )
     gains[known.all(axis=1)] = -1.0
     total = gains.sum(axis=1)
     frame = int(np.argmax(total))
     slot = int(np.argmax(np.where(known[frame], -1.0, gains[frame])))
+    place = _places(len(quality), of_objects[slot], reach)
+    near = np.abs(place - place[frame]) <= 1
     return Suggestion(
-        frame, object_ids[slot], float(total[frame]), _reason(frame, quality[:, slot], known[:, slot], reach)
+        frame, object_ids[slot], float(total[frame]), _reason(frame, quality[:, slot], known[:, slot], near)
     )
 
 
@@ -152,9 +142,16 @@ def next_unreviewed(reviewed: np.ndarray, frame: int, step: int = 1) -> int | No
     return None
 
 
-def _reason(frame: int, quality: np.ndarray, known: np.ndarray, reach: float) -> str:
-    near = slice(max(frame - round(reach), 0), frame + round(reach) + 1)
-    poor = int(np.count_nonzero(~known[near] & ~(quality[near] >= _FAIR)))
+def _places(frames: int, links: np.ndarray | None, reach: float) -> np.ndarray:
+    """Put the frames on a line so that one helps another by the exponential of minus their distance."""
+    steps = np.full(max(frames - 1, 0), 1 / reach)
+    if links is not None:
+        steps -= _CARE * np.log(np.clip(links, 1e-3, 1))
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _reason(frame: int, quality: np.ndarray, known: np.ndarray, near: np.ndarray) -> str:
+    poor = int(np.count_nonzero(near & ~known & ~(quality >= _FAIR)))
     own = quality[frame]
     if np.isnan(own):
         opening = "Nothing is known yet about the mask here"

@@ -53,59 +53,28 @@ def weights_near(frame: int, weights: Weights) -> Weights:
     return near
 
 
-def influence(
-    queries: Tensor, memory: Memory, places: Tensor, object_ids: Sequence[int]
-) -> dict[int, dict[int, float]]:
-    """Return the share of each exemplar in the evidence for an object, on the mean over its positions.
+def influence(queries: Tensor, memory: Memory) -> dict[int, float]:
+    """Return the share of each exemplar frame in the evidence for one object, on the mean over its positions.
 
     Parameters
     ----------
     queries : Tensor
-        (p, c) keys of the frame.
+        (p, c) keys of the frame, those of the positions where the object is.
     memory : Memory
         What the exemplars look like.
-    places : Tensor
-        (Q, p) bool, the positions where each object is.
-    object_ids : sequence of int
-        The Q objects.
 
     Returns
     -------
-    dict of int to dict of int to float
-        Object id to frame to share; empty for an object without positions or evidence.
+    dict of int to float
+        Frame to share; empty for an object without positions or evidence.
     """
     frames, origin = torch.unique(memory.frames, return_inverse=True)
-    shares: dict[int, dict[int, float]] = {}
-    for slot, object_id in enumerate(object_ids):
-        similarity = (queries[places[slot].to(queries.device)] @ memory.keys.T).float()
-        evidence = torch.exp((similarity - 1) / TEMPERATURES[-1]) * memory.inside[:, slot]
-        by_frame = evidence.new_zeros(len(evidence), len(frames)).index_add_(1, origin, evidence)
-        total = by_frame.sum(1, keepdim=True)
-        mean = (by_frame / total)[total[:, 0] > 0].mean(0) if bool((total > 0).any()) else by_frame.sum(0)
-        shares[object_id] = {
-            int(frame): round(float(share), 4) for frame, share in zip(frames, mean, strict=True) if share > 0
-        }
-    return shares
-
-
-class NearbyMemories:
-    """The memories of the frames corrected last; neighbours mostly share theirs.
-
-    Parameters
-    ----------
-    remember : callable
-        Weights to the memory of those exemplars.
-    """
-
-    def __init__(self, remember: Callable[[Weights], Memory]) -> None:
-        self._remember = remember
-        self._last: tuple[Weights, Memory] | None = None
-
-    def __call__(self, weights: Weights) -> Memory:
-        """Return the memory of some exemplars."""
-        if self._last is None or self._last[0] != weights:
-            self._last = (weights, self._remember(weights))
-        return self._last[1]
+    similarity = (queries @ memory.keys.T).float()
+    evidence = torch.exp((similarity - 1) / TEMPERATURES[-1]) * memory.inside[:, 0]
+    by_frame = evidence.new_zeros(len(evidence), len(frames)).index_add_(1, origin, evidence)
+    total = by_frame.sum(1, keepdim=True)
+    mean = (by_frame / total)[total[:, 0] > 0].mean(0) if bool((total > 0).any()) else by_frame.sum(0)
+    return {int(frame): round(float(share), 4) for frame, share in zip(frames, mean, strict=True) if share > 0}
 
 
 def reused(
@@ -139,7 +108,7 @@ def reused(
     frames = sorted({other for chosen in weights.values() for other in chosen})
     parts = [
         inputs.object_ids,
-        *((other == frame, results.image_digest(other), inputs.labels(other)) for other in (frame, *frames)),
+        *((other == frame, results.image_digest(other), inputs.label_digest(other)) for other in (frame, *frames)),
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
         further,
     ]

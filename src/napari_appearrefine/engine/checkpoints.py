@@ -23,7 +23,7 @@ from .networks.vit import DinoViT
 Module = TypeVar("Module", bound=nn.Module)
 
 DINO_PAGE = "github.com/facebookresearch/dino"
-PROJECT_PAGE = "the project page of the paper (arXiv 2312.11463)"
+PROJECT_PAGE = "the project page of the paper (www.robots.ox.ac.uk/~vgg/research/appear-refine)"
 _WRAPPERS = ("model_state_dict", "state_dict", "model", "teacher", "student")
 _PREFIXES = ("module.", "backbone.")
 
@@ -103,10 +103,8 @@ def load_network(network: KnownNetwork[Module], path: Path, device: torch.device
     UserError
         If the file is missing, damaged, holds code, or is not a checkpoint of this network.
     """
-    parameters = {
-        name: tensor for name, tensor in read_parameters(path, network).items() if not _is_unused(name, network)
-    }
-    problem = _what_differs(parameters, network)
+    parameters = used_parameters(read_parameters(path, network), network)
+    problem = what_differs(parameters, network)
     if problem:
         raise UserError(
             f"{path} is not a checkpoint of {network.title}: {problem}; "
@@ -127,11 +125,28 @@ def read_parameters(path: Path, network: KnownNetwork[Any]) -> dict[str, Tensor]
     UserError
         If the file is missing, damaged, or holds anything but weights.
     """
+    named = read_weights(path, network.title, network.source, network.flag)
+    return {_without_prefixes(name): tensor for name, tensor in named.items() if tensor.is_floating_point()}
+
+
+def read_weights(path: Path, title: str, source: str, flag: str = "") -> dict[str, Tensor]:
+    """Read the named tensors of a checkpoint file, under the names that they have there.
+
+    Parameters
+    ----------
+    path : Path
+        A ``torch.save`` file, plain or wrapped as checkpoints usually are, or .safetensors.
+    title, source, flag : str
+        Whose weights they should be, where to get them and how to give them, for messages.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, damaged, or holds anything but weights.
+    """
+    way = f" with {flag}" if flag else ""
     if not path.is_file():
-        raise UserError(
-            f"{path} is not a file; give the checkpoint of {network.title}, which is downloaded from "
-            f"{network.source}, with {network.flag}."
-        )
+        raise UserError(f"{path} is not a file; download the checkpoint of {title} from {source} and give it{way}.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -142,12 +157,8 @@ def read_parameters(path: Path, network: KnownNetwork[Any]) -> dict[str, Tensor]
         if isinstance(contents, Mapping) and isinstance(contents.get(wrapper), Mapping):
             contents = contents[wrapper]
     if not isinstance(contents, Mapping):
-        raise UserError(f"{path} holds no named weights; give the checkpoint of {network.title} with {network.flag}.")
-    return {
-        _without_prefixes(name): tensor
-        for name, tensor in contents.items()
-        if isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()
-    }
+        raise UserError(f"{path} holds no named weights; give the checkpoint of {title}{way}.")
+    return {name: tensor for name, tensor in contents.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
 
 
 def parameter_shapes(network: KnownNetwork[Any]) -> dict[str, tuple[int, ...]]:
@@ -193,19 +204,29 @@ def _without_prefixes(name: str) -> str:
     return name
 
 
-def _is_unused(name: str, network: KnownNetwork[Any]) -> bool:
-    return bool(network.head) and name.startswith(network.head)
+def used_parameters(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> dict[str, Tensor]:
+    """Leave out what a file may hold but the network does not use."""
+    return {name: tensor for name, tensor in parameters.items() if not (network.head and name.startswith(network.head))}
 
 
-def _what_differs(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> str:
+def identify(parameters: Mapping[str, Tensor]) -> KnownNetwork[Any] | None:
+    """Return the known network all of whose parameters are there, in their shapes, or None."""
+    given = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
+    for network in NETWORKS:
+        if all(given.get(name) == shape for name, shape in parameter_shapes(network).items()):
+            return network
+    return None
+
+
+def what_differs(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -> str:
+    """Say how parameters differ from those of a network; nothing if they do not."""
     given = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
     wanted = parameter_shapes(network)
     if given == wanted:
         return ""
-    for other in NETWORKS:
-        known = parameter_shapes(other)
-        if other is not network and all(given.get(name) == shape for name, shape in known.items()):
-            return f"it holds {other.title} (for {other.flag})"
+    other = identify(parameters)
+    if other is not None and other is not network:
+        return f"it holds {other.title} (for {other.flag})"
     missing = [name for name in wanted if name not in given]
     if missing:
         return f"{len(missing)} of its {len(wanted)} parameters are missing, such as {missing[0]}"

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.guidance import Guidance
-from ..core.labels import check_masks
+from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .refinement import bytes_of, load_model
@@ -53,6 +53,7 @@ def explain_frame(
     masks_name: str = "masks",
     guidance: Guidance | None = None,
     store: RunStore | None = None,
+    areas: Mapping[int, np.ndarray] | None = None,
 ) -> Explanation:
     """Explain one frame by the exemplars of the last run; only these frames and this one are read.
 
@@ -62,6 +63,9 @@ def explain_frame(
         As of :func:`engine.refinement.refine`; with the store of that run this takes a fraction of a second.
     frame : int
         Index of the frame.
+    areas : mapping of int to ndarray, optional
+        Object id to (T,) areas of the masks, from :func:`core.labels.object_areas`; counted if not given, which
+        reads all masks.
     exemplars : mapping of int to sequence of int
         Object id to frames, from the run's report; the objects are those named here.
     scores : (T, Q) floats
@@ -75,6 +79,10 @@ def explain_frame(
     parameters = parameters or RefineParameters()
     check_masks(masks, clip, masks_name)
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    known = object_areas(masks, masks_name) if areas is None else areas
+    nothing = np.zeros(len(clip), np.int64)
+    areas = {object_id: known.get(object_id, nothing) for object_id in exemplars}
+    model = model.fitted_to(clip.size, areas)
     explain = getattr(model, "explain", None)
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
@@ -84,7 +92,6 @@ def explain_frame(
         if reuse
         else FeatureCache(lambda index: model.features(clip.rgb(index)), bytes_of)
     )
-    areas = {object_id: np.zeros(0, np.int64) for object_id in exemplars}
     inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
     likely, influence = explain(inputs, frame, np.asarray(scores), exemplars)
     return _explanation(inputs, frame, likely, influence)

@@ -17,9 +17,9 @@ from ..core.labels import label_dtype
 from ..core.parameters import FlowMaskParameters
 from .device import pick_device
 from .flow import working_size
-from .flow_sources import flow_between_from, flow_sequence
+from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
-from .motion_cues import iterate_motion_cues
+from .motion_cues import FlowBetween, iterate_motion_cues
 from .oclr_objects import collect_planes
 from .regions import Patch
 from .temporal import steady
@@ -68,7 +68,7 @@ def flow_masks(
         name, objects = "oclr", (yield from _oclr_masks(clip, parameters, device))
     else:
         model = foreground or load_foreground(device)
-        name, objects = model.name, (yield from _tracked_masks(clip, parameters, model))
+        name, objects = model.name, (yield from _tracked_masks(clip, parameters, model, device))
     yield Report(
         frames=len(clip),
         objects=objects,
@@ -147,10 +147,10 @@ def _enlarge(plane: np.ndarray, occupied: np.ndarray, size: tuple[int, int]) -> 
 
 
 def _tracked_masks(
-    clip: Clip, parameters: FlowMaskParameters, model: ForegroundModel
+    clip: Clip, parameters: FlowMaskParameters, model: ForegroundModel, device: torch.device
 ) -> Generator[Event, None, list[int]]:
     size = working_size(clip.size)
-    given = None if parameters.flow_root is None else flow_between_from(parameters.flow_root, clip, size)
+    given = _given_flow(clip, parameters, device, size)
     tracker = Tracker()
     yield Progress("Measuring motion", 0, len(clip))
     cues_of_frames = iterate_motion_cues(clip, size=size, flow_between=given)
@@ -170,26 +170,52 @@ def _tracked_masks(
 
 
 def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device) -> Generator[Event, None, list[int]]:
+    from .checkpoints import OCLR
     from .oclr_masks import OclrModel
+    from .weights_store import stored_weights
 
-    if parameters.checkpoint is None:
-        raise UserError("--model oclr needs the published checkpoint; name its file with --checkpoint.")
-    model = OclrModel.load(parameters.checkpoint, device)
-    to_next, to_previous = (flow_sequence(clip, gap, parameters.flow_root) for gap in (1, -1))
+    checkpoint = parameters.checkpoint or stored_weights(OCLR)
+    if checkpoint is None:
+        raise UserError(
+            f"--model oclr needs OCLR's checkpoint: download it from {OCLR.source}, then name its file with "
+            "--checkpoint, or keep it for good with napari-appearrefine weights add oclr FILE."
+        )
+    model = OclrModel.load(checkpoint, device)
+    source = parameters.flow_root or measured_flow(clip, parameters.flow, device)
+    to_next, to_previous = (flow_sequence(clip, gap, source) for gap in (1, -1))
     yield Progress("Measuring motion", 0, len(clip))
-    packed = yield from collect_planes(model.masks(to_next, to_previous), len(clip), parameters.objects)
+    packed = yield from collect_planes(model.frames(to_next, to_previous), len(clip), parameters.objects)
     objects: set[int] = set()
     yield Progress("Writing masks", 0, len(clip))
-    for frame, plane in enumerate(packed):
-        labels = plane.unpack()
+    for frame, layers in enumerate(packed):
+        labels = layers.labels.unpack()
         present = [int(object_id) for object_id in np.unique(labels) if object_id]
         objects |= set(present)
         planes = {object_id: (labels == object_id).astype(np.float32) for object_id in present}
-        yield FrameLabels(frame, render_labels(planes, clip.size))
+        rendered = render_labels(planes, clip.size)
+        if parameters.amodal:
+            whole = {object_id: _enlarged(plane.unpack(), clip.size) for object_id, plane in layers.whole.items()}
+            yield FrameLabels(frame, rendered, whole=whole, front_to_back=layers.front_to_back)
+        else:
+            yield FrameLabels(frame, rendered)
         yield Progress("Writing masks", frame + 1, len(clip))
     if not objects:
         raise _nothing_moves(clip)
     return sorted(objects)
+
+
+def _given_flow(
+    clip: Clip, parameters: FlowMaskParameters, device: torch.device, size: tuple[int, int]
+) -> FlowBetween | None:
+    if parameters.flow_root is not None:
+        return flow_between_from(parameters.flow_root, clip, size)
+    if parameters.flow == "dis":
+        return None  # measured by the cues themselves, at their own size
+    return flow_between_measured(measured_flow(clip, parameters.flow, device), size)
+
+
+def _enlarged(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return render_labels({1: plane.astype(np.float32)}, size).astype(bool)
 
 
 def _nothing_moves(clip: Clip) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class ClipInputs:
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
     reuse: Results | None = None
+    _label_digests: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def object_ids(self) -> list[int]:
@@ -71,6 +73,13 @@ class ClipInputs:
         """Return the masks of one frame as (Y, X) uint16 labels."""
         return as_labels(self.masks[frame], self.masks_name, frame)
 
+    def label_digest(self, frame: int) -> bytes:
+        """Return a digest of the masks of one frame."""
+        if frame not in self._label_digests:
+            labels = np.ascontiguousarray(self.labels(frame))
+            self._label_digests[frame] = hashlib.blake2b(labels.data, digest_size=16).digest()
+        return self._label_digests[frame]
+
 
 class RefinementModel(Protocol):
     """A selector and a corrector that share features.
@@ -81,10 +90,16 @@ class RefinementModel(Protocol):
         Short name for reports.
     spreads_exemplars : bool
         Whether exemplars are kept apart in time (True) or are plainly the best scores (False).
+    most_rounds : int
+        How often correcting what was corrected helps at most.
     """
 
     name: str
     spreads_exemplars: bool
+    most_rounds: int
+
+    def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> RefinementModel:
+        """Return the model fitted to a clip of a size (height, width) with objects of these areas; often itself."""
 
     def features(self, image: np.ndarray) -> Any:
         """Compute what the model needs of one frame's appearance; (Y, X, 3) uint8 in, anything out."""
@@ -94,8 +109,11 @@ class RefinementModel(Protocol):
 
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
-    ) -> Iterator[FrameLabels]:
-        """Repair every frame from the exemplars of each object id; frames may come in any order, each once."""
+    ) -> Iterator[FrameLabels | Progress]:
+        """Repair every frame from the exemplars of each object id; frames may come in any order, each once.
+
+        Progress is given only for work before the first frame.
+        """
 
 
 class FeatureCache:

@@ -1,43 +1,138 @@
-"""From repaired planes to labels of the video's size, keeping the input's outline where it was right."""
+"""From drawn objects to labels of the video's size, keeping the input's outline where it was right."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import cv2
 import numpy as np
 
-from .flow_masks import render_labels
+from .boxes import Box
+from .object_masks import Plane
 
 _SLIGHT = 3
+_OCCUPIED = 0.45
 
 
-def merge_with_input(planes: Mapping[int, np.ndarray], given: np.ndarray) -> np.ndarray:
-    """Bring repaired planes to the video's size.
+def merge_with_input(
+    planes: Mapping[int, Plane], grid: tuple[int, int], given: np.ndarray, good: Collection[int]
+) -> np.ndarray:
+    """Bring drawn objects to the video's size.
 
-    Where a repaired outline follows the given one to within about a pixel of the working grid, the
-    given pixels stay: they were drawn at a finer grid than the network's.
+    Where the outline of a mask that was good follows the drawn one to within about a pixel of the
+    working grid, the given pixels stay: they were drawn at a finer grid than the network's.
 
     Parameters
     ----------
-    planes : mapping of int to ndarray
-        Object id to (h, w) float32 probability on the working grid.
+    planes : mapping of int to Plane
+        Object id to its probability on the working grid.
+    grid : tuple of int
+        Height and width of the working grid.
     given : ndarray
         (Y, X) integer labels before the repair.
+    good : collection of int
+        Objects whose given mask was good as a whole.
 
     Returns
     -------
     ndarray
         (Y, X) of the dtype of ``given``.
     """
-    repaired = render_labels(planes, given.shape).astype(given.dtype)
-    changed = (repaired != given).astype(np.uint8)
+    drawn = render_planes(planes, grid, given.shape).astype(given.dtype)
+    keeping = np.asarray([0, *good], given.dtype)
+    changed = ((drawn != given) & np.isin(given, keeping) & np.isin(drawn, keeping)).astype(np.uint8)
     if not changed.any():
-        return repaired
-    height = next(iter(planes.values())).shape[0]
-    side = 2 * round(_SLIGHT * given.shape[0] / height / 2) + 1
+        return drawn
+    side = 2 * round(_SLIGHT * given.shape[0] / grid[0] / 2) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     # An opening removes the thin strips between two outlines that agree; what stays is a real change.
-    real = cv2.morphologyEx(changed, cv2.MORPH_OPEN, kernel)
-    real = cv2.dilate(real, kernel)
-    return np.where(real > 0, repaired, given)
+    real = cv2.dilate(cv2.morphologyEx(changed, cv2.MORPH_OPEN, kernel), kernel)
+    return np.where((changed > 0) & (real == 0), given, drawn)
+
+
+def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Interpolate planes to the video's size; every pixel goes to the highest above 0.5.
+
+    Parameters
+    ----------
+    planes : mapping of int to Plane
+        Object id to its probability.
+    grid, size : tuple of int
+        Height and width of the working grid and of the result.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) uint16 labels.
+    """
+    labels = np.zeros(size, np.uint16)
+    best = np.full(size, 0.5, np.float32)
+    for object_id, plane in planes.items():
+        enlarged = enlarge(plane, grid, size)
+        if enlarged is None:
+            continue
+        window, values = enlarged
+        higher = values > best[window]
+        best[window][higher] = values[higher]
+        labels[window][higher] = object_id
+    return labels
+
+
+def enlarge(
+    plane: Plane, grid: tuple[int, int], size: tuple[int, int]
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
+    """Interpolate the occupied part of a plane.
+
+    Returns
+    -------
+    window : tuple of slice
+        Rows and columns of the result's place at the video's size.
+    values : ndarray
+        (y, x) float32.
+        None instead of both if the plane is empty.
+    """
+    occupied = plane.values > _OCCUPIED
+    if not occupied.any():
+        return None
+    scales = size[0] / grid[0], size[1] / grid[1]
+    rows, columns = np.flatnonzero(occupied.any(1)), np.flatnonzero(occupied.any(0))
+    part = _with_rim(plane, rows, columns)
+    bounds = []
+    for low, high, scale, length in (
+        (part.box.top, part.box.bottom, scales[0], size[0]),
+        (part.box.left, part.box.right, scales[1], size[1]),
+    ):
+        bounds.append((max(int((low + 1) * scale), 0), min(int(np.ceil((high - 1) * scale)), length)))
+    (top, bottom), (left, right) = (
+        _at_least_one(low, high, length) for (low, high), length in zip(bounds, size, strict=True)
+    )
+    # Pixel centres of the two grids lie at (i + 0.5) * scale - 0.5 of each other.
+    there = np.array(
+        [
+            [1 / scales[1], 0, (left + 0.5) / scales[1] - 0.5 - part.box.left],
+            [0, 1 / scales[0], (top + 0.5) / scales[0] - 0.5 - part.box.top],
+        ]
+    )
+    values = cv2.warpAffine(
+        part.values,
+        there,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return (slice(top, bottom), slice(left, right)), values
+
+
+def _with_rim(plane: Plane, rows: np.ndarray, columns: np.ndarray) -> Plane:
+    """Cut to the occupied rows and columns and two more all around; beyond the box the edge is repeated."""
+    top, bottom, left, right = rows[0] - 2, rows[-1] + 3, columns[0] - 2, columns[-1] + 3
+    height, width = plane.box.shape
+    inner = plane.values[max(top, 0) : bottom, max(left, 0) : right]
+    pads = (max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))
+    box = Box(plane.box.top + top, plane.box.top + bottom, plane.box.left + left, plane.box.left + right)
+    return Plane(box, np.pad(inner, pads, mode="edge"))
+
+
+def _at_least_one(low: int, high: int, length: int) -> tuple[int, int]:
+    low = min(low, length - 1)
+    return low, max(high, low + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,25 @@ GROUP = 30
 """Frames that are segmented together."""
 
 Flow = np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FrameLayers:
+    """What OCLR sees in one frame.
+
+    Parameters
+    ----------
+    modal : ndarray
+        (3, 128, 224) bool, what is visible of each object; planes do not overlap.
+    amodal : ndarray
+        (3, 128, 224) bool, the whole of each object, hidden parts included.
+    depth : ndarray
+        (3,) int64, 0 for the frontmost object.
+    """
+
+    modal: np.ndarray
+    amodal: np.ndarray
+    depth: np.ndarray
 
 
 class OclrModel:
@@ -46,11 +66,11 @@ class OclrModel:
         return cls(load_network(OCLR, checkpoint, device), device)
 
     def layers(self, flow_next: Sequence[Flow], flow_previous: Sequence[Flow], frames: range) -> Layers:
-        """Segment the frames of one group; arguments as of :meth:`masks`."""
+        """Segment the frames of one group; arguments as of :meth:`frames`."""
         flows = np.stack([network_flow(flow_next[frame], flow_previous[frame]) for frame in frames])
         return self.network(torch.from_numpy(flows).to(self.device))  # type: ignore[no-any-return]
 
-    def masks(self, flow_next: Sequence[Flow], flow_previous: Sequence[Flow]) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, flow_next: Sequence[Flow], flow_previous: Sequence[Flow]) -> Iterator[tuple[int, FrameLayers]]:
         """Segment a clip, group by group.
 
         Parameters
@@ -61,15 +81,17 @@ class OclrModel:
 
         Yields
         ------
-        tuple of int and ndarray
-            Frame, ascending, and (3, 128, 224) bool: the visible part of each object, at most one
-            of them at a pixel. Within a group of 30 frames a plane is one object; between groups
-            planes may change places.
+        tuple of int and FrameLayers
+            Frame, ascending, and what is seen in it. Within a group of 30 frames a plane is one
+            object; between groups planes may change places.
         """
         for group, final in frame_groups(len(flow_next)):
-            planes = modal_masks(self.layers(flow_next, flow_previous, group)).cpu().numpy()
+            layers = self.layers(flow_next, flow_previous, group)
+            modal, amodal = modal_masks(layers).cpu().numpy(), (layers.amodal > 0.5).cpu().numpy()
+            depth = layers.order.argsort(stable=True).argsort().cpu().numpy()
             for frame in final:
-                yield frame, planes[frame - group.start]
+                place = frame - group.start
+                yield frame, FrameLayers(modal[place], amodal[place], depth)
 
 
 def frame_groups(frames: int) -> list[tuple[range, range]]:

@@ -34,19 +34,19 @@ class TruthAlongMotion:
         The clip and what a person decided.
     image_of : callable
         Frame to its image at the working size, (h, w, 3) uint8.
-    masks_of : callable
-        Frame to the masks of all objects at that size, (Q, h, w) float32 coverage.
+    mask_of : callable
+        Frame and the object's place among the ids to its mask at that size, (h, w) float32 coverage.
     """
 
     def __init__(
         self,
         inputs: ClipInputs,
         image_of: Callable[[int], np.ndarray],
-        masks_of: Callable[[int], np.ndarray],
+        mask_of: Callable[[int, int], np.ndarray],
     ) -> None:
         self._inputs = inputs
         self._image_of = image_of
-        self._masks_of = masks_of
+        self._mask_of = mask_of
         self._slots: dict[int, list[int]] = {}
         for slot, object_id in enumerate(inputs.object_ids):
             for frame in inputs.guidance.true_exemplars_of(object_id):
@@ -66,22 +66,27 @@ class TruthAlongMotion:
             [
                 [results.image_digest(step) for step in _steps(frame, true)],
                 self._slots[true],
-                self._inputs.labels(true),
+                self._inputs.label_digest(true),
             ]
             for true in self.sources(frame)
         ]
 
-    def say(self, frame: int) -> np.ndarray | None:
-        """Return what to add to the log-odds of each object, (Q, h, w) float32; None far from all true frames."""
-        total: np.ndarray | None = None
+    def say(self, frame: int) -> dict[int, np.ndarray]:
+        """Return what to add to the log-odds of objects near whose true frames this one is.
+
+        Returns
+        -------
+        dict of int to ndarray
+            Place of the object among the ids to (h, w) float32.
+        """
+        total: dict[int, np.ndarray] = {}
         self._chains = {key: chain for key, chain in self._chains.items() if key[1] >= frame - 1}
         for true in self.sources(frame):
             position, miss = self._chain(frame, true)
             reliable = np.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
-            masks = self._masks_of(true)
-            total = np.zeros(masks.shape, np.float32) if total is None else total
             for slot in self._slots[true]:
-                total[slot] += _SAY * reliable * (2 * warp(masks[slot], position) - 1)
+                added = _SAY * reliable * (2 * warp(self._mask_of(true, slot), position) - 1)
+                total[slot] = total[slot] + added if slot in total else added
         return total
 
     def _chain(self, frame: int, true: int) -> Chain:

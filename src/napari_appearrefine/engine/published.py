@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress
+from ..core.labels import labels_of
 from ..core.parameters import RefineParameters
-from .checkpoints import CORRECTOR, DINO8, DINO16, DINO_PAGE, PROJECT_PAGE, SELECTOR, load_network
+from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
 from .interface import ClipInputs
 from .networks.attention import FRAMES_A_STEP, run_to_end
-from .networks.corrector import Corrected, Corrector, Memory, ObjectExemplars
+from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
 from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes, small_image
 from .networks.selector import Selector, clip_scores, error_sums
 from .networks.vit import CHANNELS, DinoViT
 from .selection import select_exemplars
+from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
 
 
@@ -50,6 +51,26 @@ class SelectorInputs:
         return np.unpackbits(self.packed_masks[:, place], axis=1).reshape(shape).astype(bool)
 
 
+@dataclass(frozen=True)
+class CorrectedFrame:
+    """What the corrector makes of one frame.
+
+    Parameters
+    ----------
+    frame : int
+        Index in the clip.
+    labels : ndarray
+        (Y, X) uint8 or uint16 object ids.
+    regions : ndarray or None
+        (Y, X) uint8: which of the first three objects (1 to 3) and four parts of the background
+        (4 to 7) explains a pixel best, 0 where none covers more than half of it; if asked for.
+    """
+
+    frame: int
+    labels: np.ndarray
+    regions: np.ndarray | None
+
+
 class PublishedModel:
     """Selector and corrector of "Appearance-Based Refinement for Object-Centric Motion Segmentation" (ECCV 2024).
 
@@ -61,13 +82,22 @@ class PublishedModel:
         Feature networks of patch 8 and 16 with their weights.
     device : torch.device
         Where to compute.
+    window : int
+        Frames that are corrected together; the released networks were trained with 7.
     """
 
     name = "published"
     spreads_exemplars = False
+    most_rounds = 1
 
     def __init__(
-        self, selector: Selector, corrector: Corrector, dino8: DinoViT, dino16: DinoViT, device: torch.device
+        self,
+        selector: Selector,
+        corrector: Corrector,
+        dino8: DinoViT,
+        dino16: DinoViT,
+        device: torch.device,
+        window: int = WINDOW,
     ) -> None:
         # Without parameters that want gradients nothing is recorded, also between the yields of a generator,
         # where a torch.inference_mode() block would leak into whoever runs in the same thread.
@@ -76,33 +106,31 @@ class PublishedModel:
         self.dino8 = dino8.to(device).eval().requires_grad_(False)
         self.dino16 = dino16.to(device).eval().requires_grad_(False)
         self.device = device
+        self.window = window
         self._absent: tuple[weakref.ref[ClipInputs], np.ndarray] | None = None
 
     @classmethod
-    def load(cls, parameters: RefineParameters, device: torch.device) -> PublishedModel:
-        """Load the four checkpoints that the parameters name.
+    def load(cls, parameters: RefineParameters, device: torch.device, window: int = WINDOW) -> PublishedModel:
+        """Load the four checkpoints that the parameters name, or that the folder of weights holds.
 
         Raises
         ------
         UserError
-            If a checkpoint is not given, missing, or not what it should be.
+            If a checkpoint is neither given nor stored, missing, or not what it should be.
         """
-        selector, corrector = parameters.selector_checkpoint, parameters.corrector_checkpoint
-        dino8, dino16 = parameters.dino8, parameters.dino16
-        if selector is None or corrector is None or dino8 is None or dino16 is None:
-            given = ((SELECTOR, selector), (CORRECTOR, corrector), (DINO8, dino8), (DINO16, dino16))
-            missing = [f"{network.title} with {network.flag}" for network, path in given if path is None]
-            raise UserError(
-                f"The published model lacks checkpoints: download the authors' from {PROJECT_PAGE} and DINO's from "
-                f"{DINO_PAGE}, then give {', '.join(missing)}."
-            )
+        selector, corrector, dino8, dino16 = checkpoint_paths(parameters)
         return cls(
             load_network(SELECTOR, selector, device),
             load_network(CORRECTOR, corrector, device),
             load_network(DINO8, dino8, device),
             load_network(DINO16, dino16, device),
             device,
+            window,
         )
+
+    def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> PublishedModel:
+        """Return itself: the published networks have one size for all clips."""
+        return self
 
     def features(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Compute what the networks need of one frame.
@@ -170,16 +198,41 @@ class PublishedModel:
         exemplars : dict of int to sequence of int
             Frames that serve as examples for each object id.
         """
+        for corrected in self.correct_frames(inputs, scores, exemplars, inputs.clip.size):
+            yield FrameLabels(corrected.frame, corrected.labels)
+
+    def correct_frames(
+        self,
+        inputs: ClipInputs,
+        scores: np.ndarray,
+        exemplars: Mapping[int, Sequence[int]],
+        size: tuple[int, int],
+        regions: bool = False,
+    ) -> Iterator[CorrectedFrame]:
+        """Repair every frame, in order; the first arguments are those of :meth:`correct`.
+
+        Parameters
+        ----------
+        size : tuple of int
+            Height and width of the result.
+        regions : bool
+            Whether to compute the map of regions as well.
+        """
         groups = object_groups(inputs.object_ids)
         memories = [self.memory(inputs, group, scores, exemplars) for group in groups]
-        for window in windows(len(inputs.clip)):
-            logits = [
-                self.correct_window(inputs, window, group, memory).logits
+        for window in windows(len(inputs.clip), self.window):
+            found = [
+                self.correct_window(inputs, window, group, memory)
                 for group, memory in zip(groups, memories, strict=True)
             ]
-            probabilities = torch.cat(logits, dim=1).sigmoid().cpu().numpy()
-            for frame, of_frame in zip(window.final, probabilities, strict=True):
-                yield FrameLabels(frame, labels_from_probabilities(of_frame, groups, inputs.clip.size))
+            probabilities = torch.cat([each.logits for each in found], dim=1).sigmoid().cpu().numpy()
+            parts = self._regions(found[0], len(window.final)) if regions else None
+            for place, frame in enumerate(window.final):
+                yield CorrectedFrame(
+                    frame,
+                    labels_from_probabilities(probabilities[place], groups, size),
+                    None if parts is None else _region_labels(parts[place], size),
+                )
 
     def gather(self, inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
         """Gather what the selector needs of every frame, yielding progress."""
@@ -262,6 +315,12 @@ class PublishedModel:
         )
         return corrected
 
+    def _regions(self, corrected: Corrected, frames: int) -> np.ndarray:
+        """Return the most likely region of each pixel, (T, 128, 224) of 0 to 6."""
+        queries = corrected.queries[:, :frames]
+        regions: np.ndarray = self.corrector.semantic_probabilities(queries, (HEIGHT, WIDTH)).argmax(1).cpu().numpy()
+        return regions
+
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
@@ -294,6 +353,11 @@ class PublishedModel:
 
 def _chunks(frames: int) -> list[slice]:
     return [slice(start, start + FRAMES_A_STEP) for start in range(0, frames, FRAMES_A_STEP)]
+
+
+def _region_labels(regions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    planes = regions == np.arange(OBJECTS + SLOTS)[:, None, None]
+    return labels_of(resized_planes(planes, size), range(1, OBJECTS + SLOTS + 1))
 
 
 def _planes(inputs: ClipInputs, frame: int, group: Sequence[int | None]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import fields, replace
 
 import numpy as np
@@ -11,14 +11,14 @@ import numpy as np
 from .. import __version__
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, FrameLabels, Progress, Report
-from ..core.guidance import Guidance, MasksWithTruth, keep_settled
+from ..core.events import Event, Progress, Report
+from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .reuse import RunStore
-from .selection import select_exemplars
+from .rounds import correct_in_rounds
 
 
 def load_model(parameters: RefineParameters) -> RefinementModel:
@@ -33,10 +33,21 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
     if parameters.model == "published":
         from .published import PublishedModel
 
-        return PublishedModel.load(parameters, device)
-    from .builtin import BuiltinModel
+        judge: PublishedModel | BuiltinModel = PublishedModel.load(parameters, device)
+    else:
+        from .builtin import BuiltinModel
 
-    return BuiltinModel.load(device)
+        judge = BuiltinModel.load(device)
+    model: RefinementModel = judge
+    if parameters.corrector == "propagate":
+        from .label_propagation import propagation_model
+
+        model = propagation_model(judge, parameters, device)
+    if parameters.edges == "sam":
+        from .sam_edges import SamEdges, SamEdgesModel
+
+        model = SamEdgesModel(model, SamEdges.load(parameters.sam_checkpoint, device))
+    return model
 
 
 def refine(
@@ -89,6 +100,10 @@ def refine(
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    # Rough masks decide about the grid and the scores where they are known: so a person's edits leave both valid.
+    judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
+    judged_areas = areas if judged is masks else object_areas(judged, masks_name)
+    model = model.fitted_to(clip.size, judged_areas or areas)
     reuse = store.start(model, clip) if store else None
     cache = (
         (lambda frame: reuse.features(frame, bytes_of))
@@ -98,31 +113,21 @@ def refine(
     guidance = _checked(guidance or Guidance(), len(clip))
     inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
 
-    scores = _with_true_scores((yield from _scores(model, inputs)), inputs)
-    exemplars = select_exemplars(scores, areas, parameters.exemplars, model.spreads_exemplars, guidance)
-    for object_id, frames in exemplars.items():
-        if not frames:
-            raise UserError(
-                f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
-            )
-    quality = np.full(scores.shape, np.nan)
-    yield Progress("Correcting frames", 0, len(clip))
-    for done, result in enumerate(model.correct(inputs, scores, exemplars), start=1):
-        result = _settled(result, inputs)
-        quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in areas]
-        yield result
-        yield Progress("Correcting frames", done, len(clip))
+    scores = _with_true_scores((yield from _scores(model, inputs, judged, judged_areas)), inputs)
+    rounds = min(parameters.rounds, model.most_rounds)
+    outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
+    known = not np.isnan(outcome.quality).all()
     yield Report(
         frames=len(clip),
         objects=list(areas),
         scores=[[round(float(score), 6) for score in row] for row in scores],
-        exemplars=exemplars,
+        exemplars=outcome.exemplars,
         seconds=round(time.perf_counter() - started, 3),
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
-        quality=[[round(float(value), 6) for value in row] for row in quality],
-        details={"guidance": guidance.to_json()},
+        quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
+        details={"guidance": guidance.to_json(), "rounds": outcome.rounds},
     )
 
 
@@ -139,16 +144,17 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
     return guidance
 
 
-def _scores(model: RefinementModel, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
-    """Judge the rough masks, where they are known, and not what a person made of them: edits leave scores valid."""
-    if not isinstance(inputs.masks, MasksWithTruth):
+def _scores(
+    model: RefinementModel, inputs: ClipInputs, judged: FrameSource, judged_areas: Mapping[int, np.ndarray]
+) -> Generator[Progress, None, np.ndarray]:
+    """Judge masks, which may be others than those that are refined; an object that is not in them gets 0."""
+    if judged is inputs.masks:
         return (yield from model.score(inputs))
-    rough = inputs.masks.rough
-    areas = {key: area for key, area in object_areas(rough, inputs.masks_name).items() if key in inputs.areas}
+    areas = {object_id: area for object_id, area in judged_areas.items() if object_id in inputs.areas}
     scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
     if areas:
         slots = [inputs.object_ids.index(object_id) for object_id in areas]
-        scores[:, slots] = yield from model.score(replace(inputs, masks=rough, areas=areas))
+        scores[:, slots] = yield from model.score(replace(inputs, masks=judged, areas=areas))
     return scores
 
 
@@ -159,16 +165,6 @@ def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
         true_frames = sorted(inputs.guidance.truth.get(object_id, ()))
         scores[true_frames, slot] = scores[:, slot].max()
     return scores
-
-
-def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
-    """Put back what must not change; the one place where this is enforced, for whatever model."""
-    settled = inputs.guidance.settled(result.frame)
-    if not settled:
-        return result
-    quality = {key: value for key, value in result.quality.items() if key not in settled}
-    quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
-    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
 
 
 def bytes_of(features: object) -> int:

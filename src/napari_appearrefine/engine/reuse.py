@@ -10,7 +10,7 @@ import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -105,20 +105,20 @@ class RunStore:
             self._loaded = (parameters, load(parameters))
         return self._loaded[1]
 
-    def start(self, model: RefinementModel, clip: Clip, counted: bool = True) -> Reuse:
+    def start(self, model: RefinementModel | None, clip: Clip, counted: bool = True) -> Reuse:
         """Begin to use what is kept for a model and a clip.
 
         Parameters
         ----------
-        model : RefinementModel
-            Known by being the same object; its weights must not change.
+        model : RefinementModel or None
+            Known by being the same object; its weights must not change. None for results of no model.
         clip : Clip
             The video.
         counted : bool
             Whether this is a run, whose costs are of interest afterwards.
         """
-        token = self._tokens.get(model)
-        if token is None:
+        token = None if model is None else self._tokens.get(model)
+        if model is not None and token is None:
             token = self._tokens[model] = next(self._next_token)
         reuse = Reuse(self, token, model, clip)
         if counted:
@@ -132,8 +132,8 @@ class Reuse:
     """One run's access to a :class:`RunStore`."""
 
     store: RunStore
-    token: int
-    model: RefinementModel
+    token: int | None
+    model: RefinementModel | None
     clip: Clip
     costs: dict[str, Cost] = field(default_factory=dict)
     _digests: dict[int, bytes] = field(default_factory=dict)
@@ -149,8 +149,10 @@ class Reuse:
         if found is not None:
             self._cost("features").reused += 1
             return found
-        pixels = self.clip.rgb(frame) if image is None else image
-        features = self._timed("features", lambda: self.model.features(pixels))
+        if self.model is None:
+            raise ValueError("features need a model")
+        pixels, compute = self.clip.rgb(frame) if image is None else image, self.model.features
+        features = self._timed("features", lambda: compute(pixels))
         self.store.kept_features.put(key, features, size_of(features))
         return features
 
@@ -211,8 +213,7 @@ def _feed(state: Any, part: Any) -> None:
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
-    names = ("model", "device", "selector_checkpoint", "corrector_checkpoint", "dino8", "dino16")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return replace(one, exemplars=other.exemplars) == other
 
 
 class _Shelf:

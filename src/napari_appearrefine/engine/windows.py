@@ -17,12 +17,12 @@ ObjectGroup = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Window:
-    """Seven frames that are corrected together.
+    """Frames that are corrected together, seven as released.
 
     Parameters
     ----------
     frames : tuple of int
-        Seven frames; the last one of a shorter clip is repeated.
+        As many for every window; the last one of a shorter clip is repeated.
     final : tuple of int
         Those of them that no later window computes again, the first of ``frames``.
     """
@@ -42,12 +42,12 @@ def object_groups(object_ids: Sequence[int]) -> list[ObjectGroup]:
     return [tuple(padded[start : start + OBJECTS]) for start in range(0, len(padded), OBJECTS)]
 
 
-def windows(frames: int) -> list[Window]:
-    """Divide a clip into windows of seven; the last one is shifted back to end at the last frame."""
-    starts = [max(min(start, frames - WINDOW), 0) for start in range(0, frames, WINDOW)]
+def windows(frames: int, length: int = WINDOW) -> list[Window]:
+    """Divide a clip into windows of seven (or ``length``); the last one is shifted back to end at the last frame."""
+    starts = [max(min(start, frames - length), 0) for start in range(0, frames, length)]
     return [
         Window(
-            frames=tuple(min(frame, frames - 1) for frame in range(start, start + WINDOW)),
+            frames=tuple(min(frame, frames - 1) for frame in range(start, start + length)),
             final=tuple(range(start, following)),
         )
         for start, following in zip(starts, [*starts[1:], frames], strict=True)

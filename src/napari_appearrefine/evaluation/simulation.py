@@ -23,6 +23,9 @@ _VOID = 255
 Refine = Callable[[Clip, FrameSource, Guidance], Iterator[Event]]
 """Refines masks of a clip as a person's marks say."""
 
+Follow = Callable[[Clip, FrameSource, Sequence[int]], Mapping[int, np.ndarray]]
+"""Tells how well objects can be followed from frame to frame, as :func:`engine.followability.motion_links` does."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -85,6 +88,7 @@ def simulate(
     policy: str = "suggested",
     rounds: int = 3,
     seed: int = 0,
+    follow: Follow | None = None,
 ) -> Generator[Progress, None, Simulation]:
     """Simulate an annotator who corrects one frame a round.
 
@@ -109,6 +113,8 @@ def simulate(
         Corrections.
     seed : int
         Of the random policy.
+    follow : callable, optional
+        What the policy ``suggested`` knows of the motion; nothing if not given.
 
     Yields
     ------
@@ -157,6 +163,8 @@ def simulate(
                 report = event
         region, contour = _measured(true, result, true_ids, void)
         annotator.learn(region.mean(axis=1), report)
+        if follow is not None and policy == "suggested":
+            annotator.links = follow(clip, result, object_ids)
         history.append(Round(corrected[-1] if number else None, float(region.mean()), float(contour.mean()), reason))
     return Simulation(policy, history)
 
@@ -197,6 +205,7 @@ class _Annotator:
         self._rounds = rounds
         self._rng = rng
         self._object_ids = object_ids
+        self.links: Mapping[int, np.ndarray] = {}
         self._region = np.zeros(0)
         self._quality = np.zeros((0, 0))
 
@@ -224,7 +233,7 @@ class _Annotator:
             return _evenly(frames, self._rounds)[len(corrected)], ""
         known = np.zeros(self._quality.shape, bool)
         known[list(corrected)] = True
-        suggestion = next_to_fix(self._quality, known, self._object_ids)
+        suggestion = next_to_fix(self._quality, known, self._object_ids, self.links)
         if suggestion is None:
             raise RuntimeError("all frames are corrected")
         return suggestion.frame, suggestion.reason

@@ -14,7 +14,7 @@ from ..core.errors import UserError
 from ..core.labels import LARGEST_ID, as_labels
 from .images import TIFF_SUFFIXES, ImageKind, image_kind, unreadable
 from .names import numbered_files
-from .palette import davis_palette
+from .palette import YOUTUBE_VOS_COLOURS, davis_palette
 
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 # More colours than this are a photograph or soft edges, not objects.
@@ -31,9 +31,9 @@ class MaskFolder:
     - indexed: the index is the id, whatever its colour;
     - grey, 8 or 16 bits: the value is the id. If the images are 8-bit grey and hold nothing but 0 and 255,
       they are black and white, and white is object 1;
-    - colour: black (or transparent) is background, a colour of the DAVIS palette is its id there, and
-      every other colour gets the next id after those, in the order of first appearance (by frame, then
-      from the top left).
+    - colour: black (or transparent) is background, a colour of the DAVIS palette or one of the first five
+      of YouTube-VOS is its id there, and every other colour gets the next id after those, in the order of
+      first appearance (by frame, then from the top left).
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ class MaskFolder:
     ----------
     frame_names : list of str
         One a mask: the clip's, or the files' without suffix.
+    without_file : list of str
+        Names of the clip's frames that have no file, and therefore empty masks.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class MaskFolder:
         wide = "wide" in formats or int(self._colour_ids.max()) > 255
         self._files = files if clip is None else _files_of_frames(folder, files, clip)
         self.frame_names = [path.stem for path in files] if clip is None else list(clip.frame_names)
+        self.without_file = [name for name, path in zip(self.frame_names, self._files, strict=True) if path is None]
         self._size = first.size
         self.shape = (len(self._files), *first.size)
         self.dtype: np.dtype[Any] = np.dtype(np.uint16 if wide else np.uint8)
@@ -114,6 +117,8 @@ class MaskFolder:
 
     def _learn_colours(self, folder: Path) -> None:
         palette = {int(code): number for number, code in enumerate(_codes(davis_palette()[None])[0])}
+        youtube = np.array(YOUTUBE_VOS_COLOURS, np.uint8)[None]
+        palette |= {int(code): number for number, code in enumerate(_codes(youtube)[0], start=1)}
         found: dict[int, int] = {0: 0}
         further: list[int] = []
         largest = 0

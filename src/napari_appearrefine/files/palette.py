@@ -1,8 +1,11 @@
-"""The colours that DAVIS and Pascal VOC give to object ids."""
+"""The colours that DAVIS (as Pascal VOC) and YouTube-VOS give to object ids."""
 
 from __future__ import annotations
 
 import numpy as np
+
+YOUTUBE_VOS_COLOURS = ((236, 95, 103), (249, 145, 87), (250, 200, 99), (153, 199, 148), (98, 179, 178))
+"""RGB of the ids 1 to 5 in the annotations of YouTube-VOS; none is a colour of the DAVIS palette."""
 
 
 def davis_palette() -> np.ndarray:

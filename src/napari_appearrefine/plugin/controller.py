@@ -24,15 +24,16 @@ from .layers import (
     REFINED_SUFFIX,
     FrameWriter,
     ProposalWriter,
+    WholeShapeLayers,
     Written,
     can_hold,
     clip_of,
     is_refined,
-    is_shown,
     make_labels,
     masks_of,
 )
 from .time_left import TimeLeft
+from .viewing import is_shown
 
 
 class State(Enum):
@@ -98,6 +99,7 @@ class _Run:
     job: jobs.Job | None = None
     prepared: jobs.Prepared | None = None
     writer: FrameWriter | ProposalWriter | None = None
+    shapes: WholeShapeLayers | None = None
     failure: str | None = None
     closed: bool = False
     """No frame is written any more: the run was undone, or its layer is gone."""
@@ -311,6 +313,10 @@ class RefineController:
             run.result.kept.append(event.frame)
         else:
             run.result.written += 1
+        if event.whole:
+            shape = (run.result.frames, *event.labels.shape)
+            run.shapes = run.shapes or WholeShapeLayers(self._viewer.add_layer, shape, run.name, run.like)
+            run.shapes.write(event)
         self.frame_finished.emit(event.frame)
 
     def _open_output(self, run: _Run) -> FrameWriter | ProposalWriter:

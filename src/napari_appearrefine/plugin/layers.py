@@ -13,6 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
+from ..core.events import FrameLabels
 from ..core.labels import as_labels
 from ..core.patches import LabelPatch
 
@@ -20,6 +21,7 @@ METADATA_KEY = "napari-appearrefine"
 REFINED_SUFFIX = " refined"
 MOTION_SUFFIX = " masks"
 PROPOSAL_SUFFIX = " proposal"
+_OUTLINE = 2
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -120,7 +122,7 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         Name of the layer.
     like : Layer
         Where to take the transform from; and the colours, if it is a Labels layer.
-    role : {"refined", "motion", "proposal"}
+    role : {"refined", "motion", "proposal", "whole"}
         What the labels are, kept in the layer's metadata.
     """
     state = like.as_layer_data_tuple()[1]
@@ -325,6 +327,50 @@ class ProposalWriter:
         return Written.WRITTEN
 
 
+class WholeShapeLayers:
+    """Shows the whole shapes of objects, hidden parts included: one Labels layer an object, drawn as outlines.
+
+    The layers lie in the order of depth of the first frame, the frontmost on top; the order of each
+    frame is kept in their metadata.
+
+    Parameters
+    ----------
+    add_layer : callable
+        Adds a layer to the viewer.
+    shape : tuple of int
+        (T, Y, X).
+    name : str
+        Name of the layer with the masks.
+    like : Layer
+        Where to take the transform from.
+    """
+
+    def __init__(self, add_layer: Callable[[Layer], object], shape: tuple[int, ...], name: str, like: Layer) -> None:
+        self._add_layer = add_layer
+        self._shape = shape
+        self._name = name
+        self._like = like
+        self._layers: dict[int, Labels] = {}
+        self._order: dict[int, list[int]] = {}
+
+    def write(self, event: FrameLabels) -> None:
+        """Write the shapes of one frame."""
+        self._order[event.frame] = list(event.front_to_back)
+        for object_id in reversed(event.front_to_back):
+            layer = self._layers.get(object_id) or self._make(object_id)
+            layer.data[event.frame] = event.whole[object_id] * np.uint8(object_id)
+            layer.refresh(extent=False)
+
+    def _make(self, object_id: int) -> Labels:
+        name = f"{self._name} whole {object_id}"
+        layer = make_labels(np.zeros(self._shape, np.uint8), name, self._like, "whole")
+        layer.metadata[METADATA_KEY]["front_to_back"] = self._order
+        layer.contour = _OUTLINE
+        self._add_layer(layer)
+        self._layers[object_id] = layer
+        return layer
+
+
 @contextmanager
 def _sliced(layer: Labels) -> Iterator[None]:
     # data_setitem also writes into the slice on the screen, and fails if that is a stale one: napari
@@ -337,29 +383,6 @@ def _sliced(layer: Labels) -> Iterator[None]:
     finally:
         if hidden:
             layer.visible = False
-
-
-def is_shown(viewer: Any, layer: Layer, frame: int) -> bool:
-    """Whether a frame of a layer is what a viewer displays now; in 3D all frames are."""
-    if viewer.dims.ndisplay > 2:
-        return True
-    first_axis = viewer.dims.ndim - layer.ndim
-    point = viewer.dims.point[first_axis:]
-    return bool(layer.visible) and round(float(layer.world_to_data(point)[0])) == frame
-
-
-def frame_shown(viewer: Any, layer: Layer) -> int:
-    """Return the frame of a (T, Y, X) layer that a viewer displays now, the nearest one if there is none."""
-    point = viewer.dims.point[viewer.dims.ndim - layer.ndim :]
-    frame = round(float(layer.world_to_data(point)[0]))
-    return min(max(frame, 0), int(layer.data.shape[0]) - 1)
-
-
-def show_frame(viewer: Any, layer: Layer, frame: int) -> None:
-    """Go to a frame of a (T, Y, X) layer."""
-    first_axis = viewer.dims.ndim - layer.ndim
-    point = layer.world_to_data(viewer.dims.point[first_axis:])
-    viewer.dims.set_point(first_axis, layer.data_to_world((frame, *point[1:]))[0])
 
 
 def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ from ..core.review import Edit, ExemplarState, ReviewTable, Source
 from ..core.suggestion import Suggestion, next_to_fix, next_unreviewed
 from . import jobs
 from .edit_tracker import EditTracker
-from .layers import colour_of, frame_shown, is_writable, role_of, show_frame
+from .layers import colour_of, is_writable, role_of
 from .timeline_rows import Curve, TimelineRow, row_of
+from .viewing import frame_shown, show_frame
 
 
 class ReviewController:

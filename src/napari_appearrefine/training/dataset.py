@@ -12,6 +12,7 @@ import numpy as np
 from ..core.clip import Clip
 from ..engine.motion_cues import GAPS, iterate_motion_cues
 from ..engine.networks.motion import CUE_CHANNELS, cue_channels
+from .microscopy import render_microscopy
 from .photos import PhotoLibrary
 from .scenes import SceneOptions, render_scene
 
@@ -50,9 +51,15 @@ class SceneSet:
 
 
 def render_scenes(
-    photos: Path, folder: Path, count: int, seed: int, options: SceneOptions, with_cues: bool
+    photos: Path,
+    folder: Path,
+    count: int,
+    seed: int,
+    options: SceneOptions,
+    with_cues: bool,
+    microscopy: bool = False,
 ) -> Iterator[int]:
-    """Render scenes into a folder, going on where an earlier call stopped.
+    """Render scenes of photographs, or of a microscope, into a folder, going on where an earlier call stopped.
 
     Scene ``i`` depends on ``seed`` and ``i`` alone.
 
@@ -80,7 +87,8 @@ def render_scenes(
         arrays[name] = np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=shape)
     library = PhotoLibrary.open(photos)
     for index in range(state["done"], count):
-        scene = render_scene(library, np.random.default_rng([seed, index]), options)
+        rng = np.random.default_rng([seed, index])
+        scene = render_microscopy(rng, options) if microscopy else render_scene(library, rng, options)
         arrays["frames"][index], arrays["labels"][index] = scene.frames, scene.labels
         if with_cues:
             for frame, _, cues in iterate_motion_cues(Clip(scene.frames), GAPS, size=options.size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from ..engine.builtin_weights import channels_last
 from ..engine.networks.backbone import Backbone, fold_imagenet_weights
 from ..engine.networks.matching import MatchingNetwork
 from ..engine.networks.motion import MotionNetwork
-from .batches import MatchingBatch, MotionBatch, matching_batch, motion_batch
+from .batches import MotionBatch, motion_batch
 from .dataset import SceneSet, render_scenes
+from .matching_examples import MatchingExample, matching_example
+from .scene_features import FEATURE_SIZE, FeatureSet, write_features
 from .scenes import SceneOptions
 from .trainer import TrainingStep, matching_logits, motion_logits, segmentation_loss, train_network
 
@@ -26,20 +28,51 @@ _VALIDATION_BATCHES = 20
 
 @dataclass(frozen=True)
 class SceneRecipe:
-    """One set of scenes: how many, from which seed, how fast, and whether motion is measured on them."""
+    """One set of scenes: how many, from which seed, how fast, whether motion is measured on them, and of what."""
 
     count: int
     seed: int
     options: SceneOptions
-    with_cues: bool
+    with_cues: bool = False
+    microscopy: bool = False
 
+
+_MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
+_MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 
 RECIPES = {
-    "motion": SceneRecipe(440, 1, SceneOptions(frames=8), True),
-    "motion_plain": SceneRecipe(400, 3, SceneOptions(frames=8, objects=(1, 3), parallax=0.3, extents=(0.2, 1.1)), True),
-    "matching": SceneRecipe(1200, 2, SceneOptions(frames=6, speed=3.0), False),
-    "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), True),
-    "held_matching": SceneRecipe(80, 102, SceneOptions(frames=6, speed=3.0), False),
+    "motion": SceneRecipe(440, 1, SceneOptions(frames=8), with_cues=True),
+    "motion_plain": SceneRecipe(
+        400, 3, SceneOptions(frames=8, objects=(1, 3), parallax=0.3, extents=(0.2, 1.1)), with_cues=True
+    ),
+    "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
+    "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
+    "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), with_cues=True),
+    "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
+    "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),
+}
+
+
+@dataclass(frozen=True)
+class ViewRecipe:
+    """One set of features: of which scenes, seen whole or in part, and how often an example comes from it."""
+
+    scenes: str
+    seed: int
+    part: bool
+    share: float
+
+
+VIEWS = {
+    "whole": ViewRecipe("matching", 11, False, 0.3),
+    "part": ViewRecipe("matching", 12, True, 0.25),
+    "slow": ViewRecipe("motion", 13, False, 0.3),
+    "microscopy": ViewRecipe("microscopy", 14, False, 0.15),
+}
+HELD_VIEWS = {
+    "held_whole": ViewRecipe("held_matching", 111, False, 0.6),
+    "held_part": ViewRecipe("held_matching", 112, True, 0.2),
+    "held_microscopy": ViewRecipe("held_microscopy", 114, False, 0.2),
 }
 
 
@@ -47,8 +80,19 @@ def make_scenes(photos: Path, folder: Path, share: float = 1.0) -> Iterator[Prog
     """Render all sets of scenes below ``folder``; ``share`` makes smaller sets for a quick trial."""
     for name, recipe in RECIPES.items():
         count = max(int(recipe.count * share), 8)
-        for done in render_scenes(photos, folder / name, count, recipe.seed, recipe.options, recipe.with_cues):
+        for done in render_scenes(
+            photos, folder / name, count, recipe.seed, recipe.options, recipe.with_cues, recipe.microscopy
+        ):
             yield Progress(f"Rendering scenes ({name.replace('_', ' ')})", done, count)
+
+
+def make_views(scenes: Path, device: torch.device) -> Iterator[Progress]:
+    """Compute the features of all views of the scenes, below ``scenes/views``."""
+    backbone = imagenet_backbone(device)
+    for name, view in {**VIEWS, **HELD_VIEWS}.items():
+        rendered = SceneSet.open(scenes / view.scenes)
+        for done in write_features(rendered, scenes / "views" / name, backbone, device, view.seed, view.part):
+            yield Progress(f"Features of scenes ({name.replace('_', ' ')})", done, len(rendered))
 
 
 def imagenet_backbone(device: torch.device) -> Backbone:
@@ -133,34 +177,46 @@ def train_matching(
 ) -> Iterator[TrainingStep]:
     """Train the matching network; ``folder/average.pt`` holds the result, ``start`` weights to begin with."""
     torch.manual_seed(seed)
-    backbone = imagenet_backbone(device)
     network = MatchingNetwork()
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    held = [SceneSet.open(scenes / "held_matching"), SceneSet.open(scenes / "held_motion")]
+    rough = open_flow_masks(scenes)
+    sources = _open_views(scenes, VIEWS, rough)
+    held = _open_views(scenes, HELD_VIEWS, None)
 
-    def logits_of(net: MatchingNetwork, drawn: MatchingBatch) -> Tensor:
+    def logits_of(net: MatchingNetwork, example: MatchingExample) -> list[Tensor]:
         with torch.autocast(device.type, torch.bfloat16):
-            return matching_logits(net, backbone, drawn)
-
-    def to_device(drawn: MatchingBatch) -> MatchingBatch:
-        return MatchingBatch(*(getattr(drawn, name).to(device) for name in drawn.__dataclass_fields__))
+            return matching_logits(net, example)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
-        sources = [SceneSet.open(scenes / "matching"), SceneSet.open(scenes / "motion")]
-        drawn = to_device(matching_batch(sources, rng, batch, flow_masks=open_flow_masks(scenes)))
-        return segmentation_loss(logits_of(network, drawn), drawn.targets.flatten(0, 1))
+        losses = []
+        for _ in range(batch):
+            example = matching_example(sources, [view.share for view in VIEWS.values()], rng).to(device)
+            drawn = logits_of(network, example)
+            losses += [segmentation_loss(a, b.truth) for a, b in zip(drawn, example.targets, strict=True)]
+        return torch.stack(losses).mean()
 
     def validate(net: MatchingNetwork) -> float:
         found = []
-        for index in range(_VALIDATION_BATCHES):
-            drawn = to_device(matching_batch(held, np.random.default_rng([7, index]), 4, augment=False))
+        for index in range(4 * _VALIDATION_BATCHES):
+            rng = np.random.default_rng([7, index])
+            example = matching_example(held, [view.share for view in HELD_VIEWS.values()], rng).to(device)
             with torch.inference_mode():
-                found += mean_iou(logits_of(net, drawn), drawn.targets.flatten(0, 1))
+                for logits, target in zip(logits_of(net, example), example.targets, strict=True):
+                    found += mean_iou(logits, target.truth)
         return float(np.mean(found))
 
-    yield from train_network(network, loss_of, validate, folder, steps=steps, seed=seed, resume=resume)
+    yield from train_network(
+        network, loss_of, validate, folder, steps=steps, seed=seed, resume=resume, rate=1e-3 if start else 2e-3
+    )
+
+
+def _open_views(scenes: Path, views: Mapping[str, ViewRecipe], rough: np.ndarray | None) -> list[FeatureSet]:
+    return [
+        FeatureSet.open(scenes / "views" / name, rough if view.scenes == "motion" else None)
+        for name, view in views.items()
+    ]
 
 
 def write_flow_masks(scenes: Path, weights: Path, device: torch.device) -> Iterator[Progress]:
@@ -185,10 +241,10 @@ def write_flow_masks(scenes: Path, weights: Path, device: torch.device) -> Itera
     beside.replace(scenes / "flow_masks.npy")
 
 
-def open_flow_masks(scenes: Path) -> list[np.ndarray | None] | None:
-    """Open what :func:`write_flow_masks` wrote, in the order of the matching network's sources."""
+def open_flow_masks(scenes: Path) -> np.ndarray | None:
+    """Open what :func:`write_flow_masks` wrote: (N, T, y / 2, x / 2) bool, or None if it has not run."""
     path = scenes / "flow_masks.npy"
-    return [None, np.load(path, mmap_mode="r")] if path.exists() else None
+    return np.asarray(np.load(path, mmap_mode="r")) if path.exists() else None
 
 
 def mean_iou(logits: Tensor, target: Tensor) -> list[float]:

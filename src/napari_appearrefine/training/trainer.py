@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ..engine.networks.backbone import Backbone
 from ..engine.networks.matching import KEY_STRIDE, MatchingNetwork, match
 from ..engine.networks.motion import MotionNetwork
-from .batches import MatchingBatch, MotionBatch
+from .batches import MotionBatch
+from .matching_examples import MatchingExample
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -54,35 +55,26 @@ def motion_logits(network: MotionNetwork, backbone: Backbone, batch: MotionBatch
     return logits
 
 
-def matching_logits(
-    network: MatchingNetwork, backbone: Backbone, batch: MatchingBatch, positions: int = 1536
-) -> Tensor:
-    """Return the matching network's logits (b * g, 1, h, w) for the g target frames of each clip.
+def matching_logits(network: MatchingNetwork, example: MatchingExample, positions: int = 1536) -> list[Tensor]:
+    """Return the matching network's logits (1, 1, y, x) for each target of an example.
 
-    The exemplars of a target are all other frames of its clip; at most ``positions`` of their
+    The exemplars of a target are all other frames of the example; at most ``positions`` of their
     positions, drawn at random, are remembered.
     """
-    (b, frames), targets = batch.images.shape[:2], batch.targets.shape[1]
-    with torch.no_grad():
-        features = backbone(batch.images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-    keys = network.keys(features).unflatten(0, (b, frames)).flatten(3).transpose(2, 3)
-    coverage = F.avg_pool2d(batch.masks[:, :, 0], KEY_STRIDE).flatten(2)
-    matches = []
-    for target in range(targets):
-        others = [frame for frame in range(frames) if frame != target]
-        inside = coverage[:, others] * batch.quality[:, others, None]
-        outside = (1 - coverage[:, others]) * batch.quality[:, others, None]
-        kept = torch.randperm(inside[0].numel())[:positions]
-        weights = inside.flatten(1)[:, kept, None], outside.flatten(1)[:, kept, None]
-        matches.append(match(keys[:, target], keys[:, others].flatten(1, 2)[:, kept], *weights)[:, 0])
-    size = features[2].shape[-2:]
-    chosen = [level.unflatten(0, (b, frames))[:, :targets].flatten(0, 1) for level in features]
-    logits: Tensor = network(
-        batch.images[:, :targets].flatten(0, 1),
-        network.image_levels(chosen),
-        torch.stack(matches, 1).flatten(0, 1).unflatten(-1, size),
-        batch.masks[:, :targets].flatten(0, 1),
-    )
+    keys = network.keys(example.levels)
+    positions_first = keys.flatten(2).transpose(1, 2)
+    coverage = F.avg_pool2d(example.masks[:, None], KEY_STRIDE)[:, 0].flatten(1)
+    logits = []
+    for target in example.targets:
+        others = [frame for frame in range(len(keys)) if frame != target.frame]
+        inside = coverage[others] * example.quality[others, None]
+        outside = (1 - coverage[others]) * example.quality[others, None]
+        kept = torch.randperm(inside.numel())[:positions].to(keys.device)
+        weights = inside.flatten()[kept, None], outside.flatten()[kept, None]
+        queries = keys[(target.frame, slice(None), *target.box.at(KEY_STRIDE))]
+        matches = match(queries.flatten(1).T, positions_first[others].flatten(0, 1)[kept], *weights)
+        levels = network.image_levels(target.levels)
+        logits.append(network(target.image, levels, matches.unflatten(-1, queries.shape[-2:]), target.masks))
     return logits
 
 

@@ -16,6 +16,7 @@ KEY_STRIDE = 8
 TEMPERATURES = (0.1, 0.025)
 MATCH_CHANNELS = 3 * len(TEMPERATURES)
 _FLOOR = 1e-6
+_RESPONSES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,21 @@ def match(queries: Tensor, keys: Tensor, inside: Tensor, outside: Tensor) -> Ten
         (..., o, 6, p) float32: for each temperature the share of the inside among all matches in
         0..1, the evidence inside and the evidence outside.
     """
-    similarity = queries @ keys.transpose(-1, -2)
+    # A few rows at a time stay in the processor's cache: three times as quick as all at once.
+    rows = max(_RESPONSES_AT_ONCE // keys.shape[-2], 1)
+    weights = torch.cat([inside, outside], -1)
+    parts = [_match_rows(part, keys, weights) for part in queries.split(rows, -2)]
+    return torch.cat(parts, -1)
+
+
+def _match_rows(queries: Tensor, keys: Tensor, weights: Tensor) -> Tensor:
+    response = torch.exp(((queries @ keys.transpose(-1, -2)).float() - 1) / TEMPERATURES[0])
     maps = []
-    response = torch.exp((similarity.float() - 1) / TEMPERATURES[0])
     for index, temperature in enumerate(TEMPERATURES):
         if index:
             # exp(x / 0.025) is the fourth power of exp(x / 0.1): two squarings instead of another exp.
             response = response.square().square()
-        within, without = response @ inside + _FLOOR, response @ outside + _FLOOR
+        within, without = (response @ weights + _FLOOR).chunk(2, -1)
         maps += [within / (within + without), temperature * within.log(), temperature * without.log()]
     return torch.stack(maps, -3).movedim(-1, -3)
 
@@ -80,6 +88,9 @@ class MatchingNetwork(nn.Module):
         self.key_8 = nn.Conv2d(LEVEL_CHANNELS[2], KEY_CHANNELS, 1)
         self.key_16 = nn.Conv2d(LEVEL_CHANNELS[3], KEY_CHANNELS, 1)
         self.key_32 = nn.Conv2d(LEVEL_CHANNELS[4], KEY_CHANNELS, 1)
+        self.key_context = nn.Sequential(
+            nn.Conv2d(KEY_CHANNELS, 96, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(96, KEY_CHANNELS, 3, padding=1)
+        )
         self.image_2 = nn.Conv2d(LEVEL_CHANNELS[0], 12, 1)
         self.image_4 = nn.Conv2d(LEVEL_CHANNELS[1], 24, 1)
         self.image_8 = nn.Conv2d(LEVEL_CHANNELS[2], 32, 1)
@@ -98,11 +109,12 @@ class MatchingNetwork(nn.Module):
         )
 
     def keys(self, features: list[Tensor]) -> Tensor:
-        """Return unit vectors (b, 64, h / 8, w / 8) whose products measure likeness."""
-        size = features[2].shape[-2:]
-        keys = self.key_8(features[2])
-        for level, projection in ((features[3], self.key_16), (features[4], self.key_32)):
-            keys = keys + F.interpolate(projection(level), size=size, mode="bilinear", align_corners=False)
+        """Return unit vectors (b, 64, h / 8, w / 8) whose products measure likeness, from strides 8, 16 and 32."""
+        eighth, *coarser = features
+        keys = self.key_8(eighth)
+        for level, projection in zip(coarser, (self.key_16, self.key_32), strict=True):
+            keys = keys + F.interpolate(projection(level), size=eighth.shape[-2:], mode="bilinear", align_corners=False)
+        keys = keys + self.key_context(keys)
         return F.normalize(keys.float(), dim=1)
 
     def image_levels(self, features: list[Tensor]) -> list[Tensor]:

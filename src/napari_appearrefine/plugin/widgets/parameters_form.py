@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import Field, fields
 from typing import Any, Generic, TypeVar
 
-from magicgui.widgets import ComboBox, FileEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 ParametersT = TypeVar("ParametersT")
@@ -14,9 +14,9 @@ ParametersT = TypeVar("ParametersT")
 class ParametersForm(QWidget, Generic[ParametersT]):
     """Shows settings and gives them back.
 
-    A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box,
-    anything else is a path; ``help`` is the tooltip; ``only_for`` names the value of the field
-    ``model`` without which the field is hidden.
+    A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box, a
+    yes or no a check box, anything else is a path; ``help`` is the tooltip; ``only_for`` names the
+    value of the field ``of`` (``model`` if not given) without which the field is hidden.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class ParametersForm(QWidget, Generic[ParametersT]):
                 part.setToolTip(setting.metadata["help"])
             layout.addRow(label, widget.native)
             self._inputs[setting.name], self._labels[setting.name] = widget, label
-        if "model" in self._inputs:
-            self._inputs["model"].changed.connect(self._show_what_applies)
-            self._show_what_applies(self._inputs["model"].value)
+        for name in {_ruler_of(setting) for setting in self._fields if "only_for" in setting.metadata}:
+            self._inputs[name].changed.connect(self._show_what_applies)
+        self._show_what_applies()
 
     def input(self, name: str) -> Any:
         """Return the input of one field."""
@@ -64,17 +64,25 @@ class ParametersForm(QWidget, Generic[ParametersT]):
             If a value is outside its limits.
         """
         values = {setting.name: getattr(self._parameters, setting.name) for setting in fields(self._parameters)}  # type: ignore[arg-type]
-        model = self._inputs["model"].value if "model" in self._inputs else None
         for setting in self._fields:
-            applies = setting.metadata.get("only_for") in (None, model)
-            values[setting.name] = self._inputs[setting.name].value if applies else None
+            applies = self._applies(setting)
+            values[setting.name] = self._inputs[setting.name].value if applies else setting.default
         return type(self._parameters)(**(values | others))
 
-    def _show_what_applies(self, model: str) -> None:
+    def _applies(self, setting: Field[Any]) -> bool:
+        wanted = setting.metadata.get("only_for")
+        return wanted is None or self._inputs[_ruler_of(setting)].value == wanted
+
+    def _show_what_applies(self, _changed: Any = None) -> None:
         for setting in self._fields:
-            applies = setting.metadata.get("only_for") in (None, model)
+            applies = self._applies(setting)
             self._labels[setting.name].setVisible(applies)
             self._inputs[setting.name].native.setVisible(applies)
+
+
+def _ruler_of(setting: Field[Any]) -> str:
+    """Return the field on which it depends whether a field applies."""
+    return str(setting.metadata.get("of", "model"))
 
 
 def _input_for(setting: Field[Any], value: Any) -> Any:
@@ -82,8 +90,10 @@ def _input_for(setting: Field[Any], value: Any) -> Any:
         return ComboBox(value=value, choices=setting.metadata["choices"])
     if "minimum" in setting.metadata:
         return SpinBox(value=value, min=setting.metadata["minimum"], max=setting.metadata["maximum"])
+    if isinstance(value, bool):
+        return CheckBox(value=value)
     return FileEdit(value=value, mode="d" if setting.metadata.get("folder") else "r", nullable=True)  # type: ignore[arg-type]
 
 
 def _title_of(name: str) -> str:
-    return name.replace("_", " ").replace("dino", "DINO ").capitalize().replace("Dino", "DINO")
+    return name.replace("_", " ").replace("dino", "DINO ").capitalize().replace("Dino", "DINO").replace("Sam", "SAM")

@@ -130,7 +130,7 @@ class RefinePanel(QWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are now; napari calls this when layers come, go or are renamed."""
-        layers = [layer for layer in self._viewer.layers if role_of(layer) not in ("proposal", "overlay")]
+        layers = [layer for layer in self._viewer.layers if role_of(layer) not in ("proposal", "overlay", "whole")]
         self.video_combo.set_layers([layer for layer in layers if isinstance(layer, Image)])
         labels = [layer for layer in layers if isinstance(layer, Labels)]
         self.masks_combo.set_layers(labels)

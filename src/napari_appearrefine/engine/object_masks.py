@@ -1,0 +1,121 @@
+"""Masks of one frame on the working grid, each kept in a box around it: memory follows the objects' area."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from .boxes import Box, box_around, whole
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane of the working grid that is 0 outside of a box.
+
+    Parameters
+    ----------
+    box : Box
+        Where.
+    values : ndarray
+        (y, x) float32 of the box's shape: coverage or probability, 0 to 1.
+    """
+
+    box: Box
+    values: np.ndarray
+
+    def within(self, box: Box) -> np.ndarray:
+        """Return the plane in another box, (y, x) float32."""
+        values = np.zeros(box.shape, np.float32)
+        top, bottom = max(self.box.top, box.top), min(self.box.bottom, box.bottom)
+        left, right = max(self.box.left, box.left), min(self.box.right, box.right)
+        if top < bottom and left < right:
+            own = self.values[top - self.box.top : bottom - self.box.top, left - self.box.left : right - self.box.left]
+            values[top - box.top : bottom - box.top, left - box.left : right - box.left] = own
+        return values
+
+    def on(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the plane on the whole grid (height, width), float32."""
+        return self.within(whole(size))
+
+    def thresholded(self) -> Plane:
+        """Return 1 where the plane is above 0.5, else 0."""
+        return Plane(self.box, (self.values > 0.5).astype(np.float32))
+
+    @property
+    def area(self) -> float:
+        """Sum of the values."""
+        return float(self.values.sum())
+
+
+def object_planes(labels: np.ndarray, object_ids: Sequence[int], size: tuple[int, int]) -> list[Plane | None]:
+    """Bring the mask of each object to the working grid.
+
+    Parameters
+    ----------
+    labels : ndarray
+        (Y, X) integer labels of one frame.
+    object_ids : sequence of int
+        Whose masks.
+    size : tuple of int
+        Height and width of the working grid.
+
+    Returns
+    -------
+    list of Plane or None
+        For each object the share of each grid pixel that it covers; None where it has no mask.
+    """
+    rows, columns = _cells_of(labels.shape[0], size[0]), _cells_of(labels.shape[1], size[1])
+    found = ndimage.find_objects(labels) if labels.any() else []
+    planes: list[Plane | None] = []
+    for object_id in object_ids:
+        place = found[object_id - 1] if object_id <= len(found) else None
+        planes.append(
+            None if place is None else _plane(labels[place] == object_id, place, rows, columns, labels.shape, size)
+        )
+    return planes
+
+
+def coverage_of_all(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the share (h, w) float32 of each grid pixel that any object covers."""
+    how = cv2.INTER_AREA if size[0] <= labels.shape[0] and size[1] <= labels.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize((labels > 0).astype(np.float32), size[::-1], interpolation=how))
+
+
+def _cells_of(length: int, cells: int) -> np.ndarray:
+    """Return in which cell of the grid each of ``length`` pixels lies, by its centre."""
+    return np.minimum(((np.arange(length) + 0.5) * cells / length).astype(np.intp), cells - 1)
+
+
+def _plane(
+    inside: np.ndarray,
+    place: tuple[slice, slice],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    full: tuple[int, ...],
+    size: tuple[int, int],
+) -> Plane:
+    own_rows, own_columns = rows[place[0]], columns[place[1]]
+    top, bottom = own_rows[0], own_rows[-1] + 1
+    left, right = own_columns[0], own_columns[-1] + 1
+    cells = Box(int(top), int(bottom), int(left), int(right))
+    if size[0] > full[0] or size[1] > full[1]:
+        values = cv2.resize(inside.astype(np.float32), cells.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return Plane(cells, np.asarray(values, np.float32))
+    y, x = np.nonzero(inside)
+    flat = (own_rows[y] - top) * cells.shape[1] + own_columns[x] - left
+    counts = np.bincount(flat, minlength=cells.shape[0] * cells.shape[1]).reshape(cells.shape)
+    pixels = (
+        np.bincount(rows, minlength=size[0])[top:bottom, None] * np.bincount(columns, minlength=size[1])[left:right]
+    )
+    return Plane(cells, (counts / pixels).astype(np.float32))
+
+
+def box_of(plane: Plane, margin: float, size: tuple[int, int]) -> Box | None:
+    """Return the box of whole cells around what a plane holds, with a margin in pixels."""
+    present = np.zeros(size, bool)
+    present[plane.box.at()] = plane.values > 0
+    return box_around(present, margin)

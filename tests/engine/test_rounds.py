@@ -1,0 +1,101 @@
+"""Rounds of correction: they end by themselves, give every frame once, and keep what a person settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from napari_appearrefine.core.clip import Clip
+from napari_appearrefine.core.events import FrameLabels, Progress
+from napari_appearrefine.core.guidance import Guidance
+from napari_appearrefine.core.labels import object_areas
+from napari_appearrefine.engine.interface import ClipInputs
+from napari_appearrefine.engine.rounds import KeptLabels, correct_in_rounds
+
+FRAMES, SIZE = 6, (40, 50)
+
+
+@dataclass
+class GrowingModel:
+    """Grows each mask by a column a round until it reaches a limit."""
+
+    limit: int
+    spreads_exemplars: bool = True
+    taught: list[dict] = field(default_factory=list)
+
+    def correct(self, inputs, scores, exemplars) -> Iterator[FrameLabels]:
+        self.taught.append(exemplars)
+        for frame in range(len(inputs.clip)):
+            labels = inputs.labels(frame).copy()
+            width = int((labels == 3).any(0).sum())
+            if width < self.limit:
+                labels[10:20, 5 : 6 + width] = 3
+            yield FrameLabels(frame, labels.astype(np.uint8), {3: 0.5 + 0.05 * frame})
+
+
+def run(model, masks, rounds, guidance=None):
+    clip = Clip(np.zeros((FRAMES, *SIZE, 3), np.uint8))
+    inputs = ClipInputs(clip, masks, object_areas(masks), lambda frame: None, "masks", guidance or Guidance())
+    labels, outcome = {}, None
+    events = correct_in_rounds(model, inputs, np.full((FRAMES, 1), 0.4, np.float32), 3, rounds)
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as stop:
+            outcome = stop.value
+            break
+        if isinstance(event, FrameLabels):
+            assert event.frame not in labels
+            labels[event.frame] = event.labels
+        else:
+            assert isinstance(event, Progress)
+    return np.stack([labels[frame] for frame in range(FRAMES)]), outcome
+
+
+@pytest.fixture
+def masks():
+    masks = np.zeros((FRAMES, *SIZE), np.uint8)
+    masks[:, 10:20, 5:8] = 3
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("rounds", "limit", "expected", "used"), [(1, 9, 4, 1), (3, 9, 6, 3), (4, 3, 3, 1), (4, 4, 4, 2)]
+)
+def test_rounds_build_on_each_other_and_end_by_themselves(masks, rounds, limit, expected, used):
+    model = GrowingModel(limit)
+    refined, outcome = run(model, masks, rounds)
+    assert {int((plane == 3).any(0).sum()) for plane in refined} == {expected}
+    assert outcome.rounds == used == len(model.taught)
+    assert outcome.quality.shape == (FRAMES, 1)
+    assert outcome.exemplars == model.taught[-1]
+
+
+def test_later_rounds_learn_from_the_frames_that_were_surest(masks):
+    model = GrowingModel(9)
+    run(model, masks, 2)
+    assert FRAMES - 1 in model.taught[1][3]
+
+
+def test_settled_pixels_stay_through_all_rounds(masks):
+    guidance = Guidance(truth={3: frozenset({2})}, locked={3: frozenset({4})})
+    refined, outcome = run(GrowingModel(9), masks, 3, guidance)
+    for frame in (2, 4):
+        assert np.array_equal(refined[frame], masks[frame])
+    assert (refined[1] == 3).any(0).sum() == 6
+    assert outcome.quality[2, 0] == 1
+
+
+def test_kept_labels_are_what_was_put_in():
+    rng = np.random.default_rng(0)
+    kept = KeptLabels((2, 30, 40), np.dtype(np.uint16))
+    planes = rng.integers(0, 400, (2, 30, 40)).astype(np.uint16)
+    for frame in (1, 0):
+        kept.put(FrameLabels(frame, planes[frame], {7: 0.5}))
+    assert len(kept) == 2
+    assert np.array_equal(np.stack([kept[0], kept[1]]), planes)
+    assert kept.areas(7).tolist() == [np.count_nonzero(plane == 7) for plane in planes]
+    assert [result.frame for result in kept.results()] == [0, 1]
