@@ -186,6 +186,27 @@ def test_picture_shows_the_object_and_dims_the_rest():
     assert (cut_out(image, ~mask & mask) == 100).all()
 
 
+def test_reach_of_corrections_decides_about_the_next_frame(model_viewer, controller, small_jobs, manual_jobs):
+    asked = []
+
+    def follow(clip, masks, ids):
+        asked.append((len(clip), masks.shape, ids))
+        return {OBJECT: np.array([0.0, 0, 0, 1, 1, 1, 1])}
+
+    workbench = Workbench(model_viewer, controller, small_jobs.start, follow=follow)
+    workbench.choose_masks(model_viewer.layers["rough"])
+    small_jobs.run()
+    workbench.refine(RefineParameters(exemplars=3))
+    manual_jobs.run()
+    small_jobs.run()
+    assert asked == [(FRAMES, (FRAMES, 40, 60), [OBJECT])]
+    review = workbench.review
+    review.apply(review.table.ran({}, [OBJECT], np.full((FRAMES, 1), 0.5), {}))
+    review.suggest()
+    small_jobs.run()
+    assert review.frame >= 3
+
+
 def test_help_lists_every_key_and_a_click_closes_it(qtbot):
     from qtpy.QtWidgets import QWidget
 

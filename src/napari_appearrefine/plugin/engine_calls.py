@@ -6,11 +6,13 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.events import Event, Report
@@ -38,6 +40,21 @@ class Refiner:
 
         self._store = self._store or RunStore()
         yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
+
+    def follow(self, clip: Clip, masks: FrameSource, object_ids: Sequence[int]) -> dict[int, np.ndarray]:
+        """Measure how well objects can be followed from frame to frame, for the frame to fix next."""
+        prepare_engine()
+        from ..engine.followability import motion_links
+        from ..engine.reuse import RunStore
+
+        self._store = self._store or RunStore()
+        steps = motion_links(clip, masks, object_ids, self._store)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                links: dict[int, np.ndarray] = end.value
+                return links
 
     def explain(
         self, clip: Clip, masks: FrameSource, frame: int, report: Report, parameters: RefineParameters

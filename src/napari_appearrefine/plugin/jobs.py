@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -63,6 +63,7 @@ JobEvent = Event | Prepared | Outcome | Failure
 MakeEvents = Callable[[], Iterator[JobEvent]]
 RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str, Guidance], Iterator[Event]]
 Explain = Callable[[Clip, FrameSource, int, Report, RefineParameters], "Explanation"]
+Follow = Callable[[Clip, FrameSource, Sequence[int]], dict[int, np.ndarray]]
 FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
 
 

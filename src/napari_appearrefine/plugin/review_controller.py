@@ -59,6 +59,7 @@ class ReviewController:
         self._range = (0, 0)
         self._proposed: dict[int, np.ndarray] = {}
         self._measures: dict[int, Sequence[Curve]] = {}
+        self._links: dict[int, np.ndarray] = {}
         self._painted_while_reading: set[int] = set()
         viewer.dims.events.current_step.connect(self._on_step)
 
@@ -195,12 +196,18 @@ class ReviewController:
         if table is None or self._suggesting is not None:
             return
         ids = table.object_ids
-        quality = self.quality()
+        quality, links = self.quality(), self._links
         # Accepting a whole proposal at once is no look at each of its masks.
         known = table.column("edited") | table.column("locked")
         self._suggesting = self._start_job(
-            lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids)), self._on_suggestion, self._on_suggested
+            lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids, links)),
+            self._on_suggestion,
+            self._on_suggested,
         )
+
+    def use_links(self, links: dict[int, np.ndarray]) -> None:
+        """Judge how far a correction reaches by these: object id to (T - 1,), as :func:`next_to_fix` takes them."""
+        self._links = links
 
     def quality(self) -> np.ndarray:
         """Return the estimated quality of the masks as they are, (T, Q) float32; NaN if unknown."""
@@ -313,7 +320,7 @@ class ReviewController:
         if self._suggesting is not None:
             self._suggesting.detach()
         self._tracker = self._suggesting = None
-        self._range, self._proposed, self._measures = (0, 0), {}, {}
+        self._range, self._proposed, self._measures, self._links = (0, 0), {}, {}, {}
 
     def _on_paint_while_reading(self, event: Any) -> None:
         self._painted_while_reading.add(self.frame)

@@ -14,6 +14,7 @@ from .controller import RefineController, RunResult, Task
 from .engine_calls import Refiner
 from .error_map import ErrorMap
 from .exemplar_views import ExemplarViews
+from .layers import clip_of
 from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
@@ -34,6 +35,8 @@ class Workbench:
         What starts small computations; see :mod:`plugin.jobs`.
     explain : callable, optional
         What computes likely errors; by default the engine, which shares what the runs computed.
+    follow : callable, optional
+        What tells, after a run, how far corrections reach; the engine by default, if it is what runs.
     """
 
     refine_requested = Signal()
@@ -47,8 +50,12 @@ class Workbench:
         runs: RefineController | None = None,
         start_job: jobs.StartJob = jobs.start_job,
         explain: jobs.Explain | None = None,
+        follow: jobs.Follow | None = None,
     ) -> None:
         refiner = Refiner()
+        self._start_job = start_job
+        self._follow = refiner.follow if runs is None else follow
+        self._following: jobs.Job | None = None
         self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job)
         self.proposals = ProposalController(viewer, self.runs, self.review)
@@ -129,6 +136,7 @@ class Workbench:
     def shut_down(self) -> None:
         """Stop what runs and let go of the viewer."""
         self.runs.run_finished.disconnect(self._on_run_finished)
+        self._forget_reach()
         self.exemplars.shut_down()
         self.truth.shut_down()
         self.session.shut_down()
@@ -145,3 +153,28 @@ class Workbench:
         wrote_what_is_reviewed = result.layer is not None and result.layer == self.review.layer
         if result.task is not Task.PROPOSE and wrote_what_is_reviewed:
             self.review.read_again()
+        elif result.task is Task.PROPOSE:
+            self._measure_reach()
+
+    def _measure_reach(self) -> None:
+        video, layer, follow = self.runs.video, self.review.layer, self._follow
+        if video is None or layer is None or follow is None:
+            return
+        self._forget_reach()
+        clip, masks, ids = clip_of(video), layer.data, self._all_objects()
+
+        def listen(event: jobs.JobEvent) -> None:
+            if isinstance(event, jobs.Outcome) and self.review.layer == layer:
+                self.review.use_links(event.value)
+
+        self._following = self._start_job(
+            lambda: jobs.outcome_of(lambda: follow(clip, masks, ids)), listen, self._on_followed
+        )
+
+    def _on_followed(self) -> None:
+        self._following = None
+
+    def _forget_reach(self) -> None:
+        if self._following is not None:
+            self._following.detach()
+        self._following = None
