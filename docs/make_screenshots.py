@@ -1,9 +1,14 @@
-"""Takes the documentation's pictures from a real napari window: ``xvfb-run -a python docs/make_screenshots.py``."""
+"""Takes the documentation's pictures from a real napari window: ``xvfb-run -a python docs/make_screenshots.py``.
+
+For a screen of four times the pixels: ``QT_SCALE_FACTOR=2 xvfb-run -a -s "-screen 0 2600x1700x24" python
+docs/make_screenshots.py -o FOLDER``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +18,19 @@ from typing import Any
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
+from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_appearrefine.files.samples import SAMPLES, sample_folder
 from napari_appearrefine.plugin.controller import State
 
 PLUGIN = "napari-appearrefine"
-SIZE = (1400, 900)
+SIZE = (1280, 800)
+LARGE = 250_000
 
 
 def wait_until(signal: Any, holds: Callable[[Any], bool]) -> None:
-    """Let the window live until a signal of the controller comes with a value for which ``holds`` is true."""
+    """Let the window live until a signal comes with a value for which ``holds`` is true."""
     loop = QEventLoop()
 
     def check(value: Any) -> None:
@@ -41,55 +48,107 @@ def stop(message: str) -> None:
     os._exit(1)
 
 
-def settle(milliseconds: int = 400) -> None:
+def settle(milliseconds: int = 500) -> None:
     """Let the window paint."""
     loop = QEventLoop()
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
 
 
-def take(viewer: napari.Viewer, folder: Path, name: str) -> None:
-    """Save a picture of the whole window."""
-    viewer.screenshot(str(folder / f"{name}.png"), canvas_only=False, flash=False)
+class Camera:
+    """Takes pictures of a whole window.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Whose window.
+    folder : Path
+        Where to save them.
+    names : list of str
+        Which ones to save; all if there are none.
+    """
+
+    def __init__(self, viewer: napari.Viewer, folder: Path, names: list[str]) -> None:
+        self._viewer = viewer
+        self._folder = folder
+        self._names = names
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def take(self, name: str) -> None:
+        """Save a picture; a large one in 256 colours."""
+        settle()
+        if self._names and name not in self._names:
+            return
+        path = self._folder / f"{name}.png"
+        self._viewer.screenshot(str(path), canvas_only=False, flash=False)
+        if path.stat().st_size > LARGE:
+            with Image.open(path) as picture:
+                picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                    path, optimize=True
+                )
 
 
-def main(video: Path, folder: Path, theme: str) -> None:
-    """Open a video, find its masks, refine them, and take a picture of each step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer()
-    viewer.theme = theme
-    viewer.window.resize(*SIZE)
-    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Refine masks")
-    panel.controller.run_failed.connect(stop)
-    settle()
-    take(viewer, folder, "1_empty")
-    viewer.open(video, plugin=PLUGIN)
-    settle()
-    take(viewer, folder, "2_video")
-    panel.find_button.click()
-    wait_until(panel.controller.state_changed, lambda state: state is not State.RUNNING)
-    halfway = len(viewer.layers[0].data) // 2
-    viewer.dims.set_current_step(0, halfway)
-    settle()
-    take(viewer, folder, "3_masks")
-    panel.refine_button.click()
-    wait_until(panel.controller.frame_finished, lambda frame: frame == halfway)
-    take(viewer, folder, "4_running")
+def run(panel: Any, button: Any) -> None:
+    """Press a button and wait for the end of what it starts."""
+    button.click()
     if panel.controller.state is State.RUNNING:
         wait_until(panel.controller.state_changed, lambda state: state is not State.RUNNING)
     settle()
-    take(viewer, folder, "5_refined")
+
+
+def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
+    """Go through one round of the work on a sample clip, and take a picture of each state."""
+    # A copy, because sessions are saved beside the video, and never beside the samples.
+    video = Path(shutil.copy(sample_folder("crossing") / SAMPLES["crossing"].video, folder / "crossing.mp4"))
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    viewer.window.resize(*SIZE)
+    camera = Camera(viewer, output, names)
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Refine masks")
+    panel.controller.run_failed.connect(stop)
+    camera.take("1_empty")
+    viewer.open(video, plugin=PLUGIN)
+    run(panel, panel.find_button)
+    middle = len(viewer.layers[0].data) // 2
+    viewer.dims.set_current_step(0, middle)
+    camera.take("2_masks")
+    panel.refine_button.click()
+    wait_until(panel.controller.frame_finished, lambda frame: frame == middle)
+    camera.take("3_running")
+    if panel.controller.state is State.RUNNING:
+        wait_until(panel.controller.state_changed, lambda state: state is not State.RUNNING)
+    settle()
+    actions = panel.workbench.actions()
+    actions["next_to_fix"]()
+    wait_until(panel.workbench.review.said, lambda sentence: True)
+    panel.workbench.review.toggle_lock(range(8, 14), [panel.workbench.review.object_id])
+    panel.workbench.review.toggle_ban([20])
+    panel.workbench.review.toggle_pin([44])
+    camera.take("4_proposal")
+    panel.proposal_box.accept_all.click()
+    panel.timeline_panel.curves_box.setChecked(True)
+    panel.timeline_panel.errors_box.click()
+    wait_until(panel.workbench.error_map.said, lambda sentence: True)
+    camera.take("5_refined")
+    panel.timeline_panel.errors_box.click()
+    panel.timeline_panel.curves_box.setChecked(False)
+    panel.keys_button.click()
+    camera.take("6_keys")
+    panel.keys_button.click()
+    panel.objects_fold.expand(animate=False)
+    camera.take("7_objects")
+    panel.objects_fold.collapse(animate=False)
     panel.advanced.expand(animate=False)
     panel.refine_form.input("model").value = "published"
-    settle()
-    take(viewer, folder, "6_advanced")
+    camera.take("8_advanced")
     viewer.close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--video", type=Path, help="the sample clip by default")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images")
     parser.add_argument("--theme", default="dark", choices=["dark", "light"])
+    parser.add_argument("--only", nargs="*", default=[], help="names of the pictures to save; all by default")
     options = parser.parse_args()
-    main(options.video or sample_folder("crossing") / SAMPLES["crossing"].video, options.output, options.theme)
+    with tempfile.TemporaryDirectory() as temporary:
+        main(options.output, options.theme, options.only, Path(temporary))

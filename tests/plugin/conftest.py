@@ -13,12 +13,15 @@ from napari.components import ViewerModel
 from napari_appearrefine.core.clip import Clip, FrameSource
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import Event, FrameLabels, Progress
+from napari_appearrefine.core.guidance import Guidance
 from napari_appearrefine.core.labels import labels_of
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.plugin.controller import RefineController
 from napari_appearrefine.plugin.jobs import JobEvent, MakeEvents, failure_of
+from napari_appearrefine.plugin.proposal_controller import ProposalController
+from napari_appearrefine.plugin.review_controller import ReviewController
 
 FRAMES, HEIGHT, WIDTH = 8, 40, 60
 OBJECT = 3
@@ -87,9 +90,10 @@ class BrightnessModel:
 
 
 def refine_by_brightness(
-    clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str
+    clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
 ) -> Iterator[Event]:
-    yield from refine(clip, masks, parameters, model=BrightnessModel(), masks_name=masks_name)
+    model = BrightnessModel()
+    yield from refine(clip, masks, parameters, model=model, masks_name=masks_name, guidance=guidance)
 
 
 def masks_of_what_changes(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:
@@ -147,6 +151,21 @@ class ManualJobs:
             self.run(until=lambda event: isinstance(event, FrameLabels))
 
 
+class QueuedJobs:
+    """Starts any number of jobs, which all run to their ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[ManualJobs] = []
+
+    def start(self, make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_end: Callable[[], None]) -> Any:
+        self.waiting.append(ManualJobs())
+        return self.waiting[-1].start(make_events, on_event, on_end)
+
+    def run(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0).run()
+
+
 @pytest.fixture
 def manual_jobs() -> ManualJobs:
     return ManualJobs()
@@ -166,3 +185,22 @@ def controller(model_viewer: ViewerModel, manual_jobs: ManualJobs) -> RefineCont
     controller.choose_video(model_viewer.layers["clip"])
     controller.choose_masks(model_viewer.layers["rough"])
     return controller
+
+
+@pytest.fixture
+def small_jobs() -> QueuedJobs:
+    return QueuedJobs()
+
+
+@pytest.fixture
+def review(model_viewer: ViewerModel, small_jobs: QueuedJobs) -> ReviewController:
+    """The rough masks under review, read already."""
+    review = ReviewController(model_viewer, small_jobs.start)
+    review.choose_masks(model_viewer.layers["rough"])
+    small_jobs.run()
+    return review
+
+
+@pytest.fixture
+def proposals(model_viewer: ViewerModel, controller: RefineController, review: ReviewController) -> ProposalController:
+    return ProposalController(model_viewer, controller, review)

@@ -17,6 +17,7 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.plugin import jobs
+from napari_appearrefine.plugin.engine_calls import prepare_engine
 from napari_appearrefine.plugin.time_left import TimeLeft, in_words
 
 
@@ -112,7 +113,7 @@ def test_engine_gets_a_copy_that_later_edits_do_not_reach():
     masks = make_rough_masks()
     seen = []
 
-    def engine(clip, copy, parameters, name):
+    def engine(clip, copy, parameters, name, guidance):
         masks[:] = 0
         seen.append(np.asarray(copy).copy())
         yield Progress("Looking", 1, 1)
@@ -160,7 +161,7 @@ def test_a_core_is_left_to_the_window_however_often_it_is_asked_for(monkeypatch,
     try:
         torch.set_num_threads(4)
         for _ in range(3):
-            jobs.prepare_engine()
+            prepare_engine()
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
@@ -170,7 +171,7 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     """While torch's libraries are loaded, another thread must get its turn."""
     code = (
         "import sys, threading, time\n"
-        "from napari_appearrefine.plugin.jobs import prepare_engine\n"
+        "from napari_appearrefine.plugin.engine_calls import prepare_engine\n"
         "worker = threading.Thread(target=prepare_engine)\n"
         "worker.start()\n"
         "turns = 0\n"

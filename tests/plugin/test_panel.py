@@ -54,13 +54,15 @@ def gate():
 
 
 @pytest.fixture
-def window(make_napari_viewer, gate):
-    """A viewer with the clip, the rough masks and the panel, whose engine waits for the test."""
+def window(qtbot, make_napari_viewer, gate):
+    """A viewer with the clip, the rough masks and the panel, whose engine waits for the test and writes at once."""
     viewer = make_napari_viewer()
     viewer.add_image(make_video(), name="clip", rgb=True)
     viewer.add_labels(make_rough_masks(), name="rough")
     panel = RefinePanel(viewer, RefineController(viewer, refine_events=gate, flow_mask_events=masks_of_what_changes))
     viewer.window.add_dock_widget(panel, name="Refine masks")
+    panel.directly_box.setChecked(True)
+    wait_for(qtbot, panel.refine_button.isEnabled)
     notification_manager.records.clear()
     return viewer, panel
 
@@ -126,6 +128,7 @@ def test_masks_from_motion_become_the_chosen_masks(qtbot, window):
 def test_wrong_masks_are_a_notification_and_the_panel_is_ready_again(qtbot, window, gate):
     viewer, panel = window
     viewer.layers["rough"].data = make_rough_masks()[:5]
+    wait_for(qtbot, panel.refine_button.isEnabled)
     panel.refine_button.click()
     gate.let_go()
     wait_for(qtbot, lambda: panel.controller.state is State.READY)
@@ -163,7 +166,7 @@ def test_closing_the_window_stops_the_run(qtbot, window, gate):
     wait_for(qtbot, lambda: gate.ended_in is not None)
 
 
-def test_layers_that_come_and_go_and_change_names(window):
+def test_layers_that_come_and_go_and_change_names(qtbot, window):
     viewer, panel = window
     viewer.layers["clip"].name = "film"
     assert panel.video_combo.currentText() == "film"
@@ -174,7 +177,7 @@ def test_layers_that_come_and_go_and_change_names(window):
     assert not panel.refine_button.isEnabled()
     viewer.add_image(make_video(), name="again", rgb=True)
     assert panel.controller.video == viewer.layers["again"]
-    assert panel.refine_button.isEnabled()
+    wait_for(qtbot, panel.refine_button.isEnabled)
 
 
 def test_panel_works_with_napari_s_proxy(qtbot, make_napari_viewer_proxy):
@@ -184,7 +187,9 @@ def test_panel_works_with_napari_s_proxy(qtbot, make_napari_viewer_proxy):
     viewer.add_labels(make_rough_masks(), name="rough")
     panel = RefinePanel(viewer, RefineController(viewer, refine_events=refine_by_brightness))
     viewer.window.add_dock_widget(panel, name="Refine masks")
+    panel.directly_box.setChecked(True)
     for _ in range(2):
+        wait_for(qtbot, panel.refine_button.isEnabled)
         panel.refine_button.click()
         wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
     layer = viewer.layers["rough refined"]
@@ -192,6 +197,7 @@ def test_panel_works_with_napari_s_proxy(qtbot, make_napari_viewer_proxy):
     panel.masks_combo.choose(layer)
     assert "in place" in panel.output_label.text()
     layer.data_setitem((np.array([4]), np.array([1]), np.array([1])), OBJECT)
+    wait_for(qtbot, panel.refine_button.isEnabled)
     panel.refine_button.click()
     wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
     np.testing.assert_array_equal(layer.data, make_truth())

@@ -52,12 +52,21 @@ def sample_folder(name: str) -> Path:
     """
     if name not in SAMPLES:
         raise UserError(f"There is no sample clip named {name!r}; choose one of {', '.join(SAMPLES)}.")
-    package = Path(str(files("napari_appearrefine")))
-    places = (package / "sample_data", package.parents[1] / "sample_data")
+    places = _places()
     for place in places:
         if (place / name / SAMPLES[name].video).exists():
             return place / name
     raise UserError(f"The sample clip {name!r} is missing from {places[0]}; install napari-appearrefine again.")
+
+
+def is_sample(path: str | Path) -> bool:
+    """Whether a file belongs to the sample clips, beside which nothing of a person's should be written."""
+    return any(Path(path).resolve().is_relative_to(place.resolve()) for place in _places())
+
+
+def _places() -> tuple[Path, Path]:
+    package = Path(str(files("napari_appearrefine")))
+    return package / "sample_data", package.parents[1] / "sample_data"
 
 
 def open_sample(name: str) -> tuple[Clip, FrameSource]:

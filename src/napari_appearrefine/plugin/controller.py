@@ -11,24 +11,29 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
+from ..core.clip import FrameSource
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress, Report
+from ..core.guidance import Guidance
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from . import jobs
+from .engine_calls import Refiner, flow_mask_events
 from .layers import (
     MOTION_SUFFIX,
+    PROPOSAL_SUFFIX,
     REFINED_SUFFIX,
     FrameWriter,
+    ProposalWriter,
     WholeShapeLayers,
     Written,
     can_hold,
     clip_of,
     is_refined,
-    is_shown,
     make_labels,
     masks_of,
 )
 from .time_left import TimeLeft
+from .viewing import is_shown
 
 
 class State(Enum):
@@ -44,6 +49,7 @@ class Task(Enum):
     """What a run does."""
 
     REFINE = "refine"
+    PROPOSE = "propose"
     FIND_MASKS = "find masks"
 
 
@@ -59,6 +65,8 @@ class RunResult:
         Frames of the video.
     layer : Labels or None
         The layer with the result; None if no frame was finished.
+    baseline : ndarray or None
+        (T, Y, X) what the masks, or the layer with the result, held when the run began.
     report : Report or None
         The engine's report; None if the run did not come to its end.
     written : int
@@ -72,6 +80,7 @@ class RunResult:
     task: Task
     frames: int
     layer: Labels | None = None
+    baseline: np.ndarray | None = None
     report: Report | None = None
     written: int = 0
     kept: list[int] = field(default_factory=list)
@@ -89,7 +98,7 @@ class _Run:
     time_left: TimeLeft
     job: jobs.Job | None = None
     prepared: jobs.Prepared | None = None
-    writer: FrameWriter | None = None
+    writer: FrameWriter | ProposalWriter | None = None
     shapes: WholeShapeLayers | None = None
     failure: str | None = None
     closed: bool = False
@@ -104,12 +113,14 @@ class RefineController:
     viewer : Viewer or ViewerModel
         Where layers are taken from and results are added.
     start_job, refine_events, flow_mask_events : callable, optional
-        What starts a run, and what the runs compute; see :mod:`plugin.jobs`.
+        What starts a run, and what the runs compute; the engine by default, see :mod:`plugin.jobs`.
     """
 
     state_changed = Signal(State)
     progress_changed = Signal(Progress, object)
     """The progress, and the seconds left of its stage (or None)."""
+    output_opened = Signal(RunResult)
+    """The first frame is finished and has a layer to go to."""
     frame_finished = Signal(int)
     run_finished = Signal(RunResult)
     run_failed = Signal(str)
@@ -119,12 +130,12 @@ class RefineController:
         self,
         viewer: Any,
         start_job: jobs.StartJob = jobs.start_job,
-        refine_events: jobs.RefineEvents = jobs.refine_events,
-        flow_mask_events: jobs.FlowMaskEvents = jobs.flow_mask_events,
+        refine_events: jobs.RefineEvents | None = None,
+        flow_mask_events: jobs.FlowMaskEvents = flow_mask_events,
     ) -> None:
         self._viewer = viewer
         self._start_job = start_job
-        self._refine_events = refine_events
+        self._refine_events = refine_events or Refiner()
         self._flow_mask_events = flow_mask_events
         self._state = State.NOTHING_LOADED
         self._video: Image | None = None
@@ -201,6 +212,39 @@ class RefineController:
         run = _Run(RunResult(Task.REFINE, len(clip), output), [video, masks], name, masks, "refined", TimeLeft())
         self._start(run, lambda: jobs.refine_copies(clip, source, masks.name, target, parameters, self._refine_events))
 
+    def propose(
+        self, parameters: RefineParameters, guidance: Guidance | None = None, rough: FrameSource | None = None
+    ) -> None:
+        """Start to refine the chosen masks into a hidden layer, "<name> proposal", that a person decides about.
+
+        An unusable choice becomes ``run_failed``.
+
+        Parameters
+        ----------
+        parameters : RefineParameters
+            Settings.
+        guidance : Guidance, optional
+            What a person decided.
+        rough : FrameSource, optional
+            (T, Y, X) masks to start from instead of the chosen ones; what a person drew is added.
+        """
+        if not self.can_refine:
+            return
+        video, masks = self._video, self._masks
+        assert video is not None
+        assert masks is not None
+        try:
+            clip, source = clip_of(video), masks_of(masks)
+        except UserError as error:
+            self.run_failed.emit(str(error))
+            return
+        name, marks = masks.name, guidance or Guidance()
+        result = RunResult(Task.PROPOSE, len(clip))
+        run = _Run(result, [video, masks], name + PROPOSAL_SUFFIX, masks, "proposal", TimeLeft())
+        self._start(
+            run, lambda: jobs.proposal_copies(clip, source, name, rough, marks, parameters, self._refine_events)
+        )
+
     def find_masks(self, parameters: FlowMaskParameters) -> None:
         """Start to compute masks of what moves in the chosen video; an unusable video becomes ``run_failed``."""
         if not self.can_find_masks:
@@ -248,7 +292,7 @@ class RefineController:
             self._write(run, event)
         elif isinstance(event, Report):
             run.result.report = event
-        else:
+        elif isinstance(event, jobs.Failure):
             run.failure = event.message
 
     def _write(self, run: _Run, event: FrameLabels) -> None:
@@ -275,19 +319,38 @@ class RefineController:
             run.shapes.write(event)
         self.frame_finished.emit(event.frame)
 
-    def _open_output(self, run: _Run) -> FrameWriter:
+    def _open_output(self, run: _Run) -> FrameWriter | ProposalWriter:
         assert run.prepared is not None
         layer = run.result.layer
         if layer is None:
             assert run.prepared.output is not None
             layer = make_labels(run.prepared.output, run.name, run.like, run.role)
-            self._viewer.add_layer(layer)
-            if run.result.task is Task.REFINE:
-                # Two layers of the same colours on top of each other cannot be told apart.
-                run.like.visible = False
+            self._add(run, layer)
             run.result.layer = layer
-        run.writer = FrameWriter(layer, run.prepared.baseline, lambda frame: is_shown(self._viewer, layer, frame))
+        run.result.baseline = run.prepared.baseline
+        target = layer
+
+        def shown(frame: int) -> bool:
+            return is_shown(self._viewer, target, frame)
+
+        if run.result.task is Task.PROPOSE:
+            run.writer = ProposalWriter(layer, shown)
+        else:
+            run.writer = FrameWriter(layer, run.prepared.baseline, shown)
+        self.output_opened.emit(run.result)
         return run.writer
+
+    def _add(self, run: _Run, layer: Labels) -> None:
+        # Two layers of the same colours on top of each other cannot be told apart.
+        if run.result.task is Task.PROPOSE:
+            layer.visible = False
+            selected = self._viewer.layers.selection.active
+            self._viewer.add_layer(layer)
+            self._viewer.layers.selection.active = selected
+            return
+        self._viewer.add_layer(layer)
+        if run.result.task is Task.REFINE:
+            run.like.visible = False
 
     def _on_end(self) -> None:
         run, self._run = self._run, None

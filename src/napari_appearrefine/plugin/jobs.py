@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import logging
-import os
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, FrameLabels, Progress
-from ..core.labels import as_labels, check_masks
+from ..core.events import Event, FrameLabels, Progress, Report
+from ..core.guidance import Guidance, MasksWithTruth
+from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from .layers import empty_labels
+
+if TYPE_CHECKING:
+    from ..engine.explanation import Explanation
 
 _SECONDS_BETWEEN_PROGRESS = 0.05
 _log = logging.getLogger(__name__)
@@ -54,9 +52,18 @@ class Failure:
     details: str = ""
 
 
-JobEvent = Event | Prepared | Failure
+@dataclass(frozen=True)
+class Outcome:
+    """What a computation gave that is no run, or a part of it."""
+
+    value: Any
+
+
+JobEvent = Event | Prepared | Outcome | Failure
 MakeEvents = Callable[[], Iterator[JobEvent]]
-RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str], Iterator[Event]]
+RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str, Guidance], Iterator[Event]]
+Explain = Callable[[Clip, FrameSource, int, Report, RefineParameters], "Explanation"]
+Follow = Callable[[Clip, FrameSource, Sequence[int]], dict[int, np.ndarray]]
 FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
 
 
@@ -71,22 +78,6 @@ class Job(Protocol):
 
 
 StartJob = Callable[[MakeEvents, Callable[[JobEvent], None], Callable[[], None]], Job]
-
-
-def refine_events(clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str) -> Iterator[Event]:
-    """Refine with the engine, which is imported here, in the worker's thread."""
-    prepare_engine()
-    from ..engine.refinement import refine
-
-    yield from refine(clip, masks, parameters, masks_name=masks_name)
-
-
-def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:
-    """Compute masks from motion with the engine, which is imported here, in the worker's thread."""
-    prepare_engine()
-    from ..engine.flow_masks import flow_masks
-
-    yield from flow_masks(clip, parameters)
 
 
 def refine_copies(
@@ -128,7 +119,48 @@ def refine_copies(
         yield Prepared(copy, None)
     else:
         yield Prepared((yield from _copied(output, masks_name)), None)
-    yield from engine(clip, copy, parameters, masks_name)
+    yield from engine(clip, copy, parameters, masks_name, Guidance())
+
+
+def proposal_copies(
+    clip: Clip,
+    masks: FrameSource,
+    masks_name: str,
+    rough: FrameSource | None,
+    guidance: Guidance,
+    parameters: RefineParameters,
+    engine: RefineEvents,
+) -> Iterator[JobEvent]:
+    """Copy the masks of a layer, then compute better ones for a new layer.
+
+    Parameters
+    ----------
+    clip : Clip
+        The video.
+    masks : FrameSource
+        (T, Y, X) data of the layer with the masks, which a person may go on editing.
+    masks_name : str
+        What to call the masks in messages.
+    rough : FrameSource or None
+        (T, Y, X) masks that the first run started from. This run starts from them too, with what a
+        person drew since; so it depends on nothing else that earlier runs gave.
+    guidance : Guidance
+        What a person decided.
+    parameters : RefineParameters
+        Settings.
+    engine : callable
+        What refines.
+
+    Raises
+    ------
+    UserError
+        If masks and clip do not belong together, or no mask holds an object.
+    """
+    check_masks(masks, clip, masks_name)
+    copy = yield from _copied(masks, masks_name)
+    yield Prepared(copy, copy.copy())
+    source = copy if rough is None else MasksWithTruth(rough, copy, guidance)
+    yield from engine(clip, source, parameters, masks_name, guidance)
 
 
 def flow_mask_copies(
@@ -152,6 +184,31 @@ def flow_mask_copies(
             yield Prepared(baseline, np.zeros(shape, event.labels.dtype))
             prepared = True
         yield event
+
+
+def outcome_of(compute: Callable[[], Any]) -> Iterator[JobEvent]:
+    """Compute something small in the worker."""
+    yield Outcome(compute())
+
+
+def read_masks(source: FrameSource, name: str) -> Iterator[JobEvent]:
+    """Copy masks and count the pixels of every object in every frame.
+
+    Yields
+    ------
+    Progress, Outcome
+        The outcome is (copy, areas): (T, Y, X) of the masks' dtype, and object id to (T,) pixels.
+
+    Raises
+    ------
+    UserError
+        If a value is negative or above 65535.
+    """
+    copy = np.zeros(tuple(int(length) for length in source.shape), source.dtype)
+    for index in range(len(copy)):
+        copy[index] = source[index]
+        yield Progress("Reading masks", index + 1, len(copy))
+    yield Outcome((copy, object_areas(copy, name)))
 
 
 def start_job(make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_end: Callable[[], None]) -> Job:
@@ -263,51 +320,3 @@ def _copied(source: FrameSource, name: str) -> Generator[JobEvent, None, np.ndar
         copy[index] = as_labels(source[index], name, index)
         yield Progress("Reading masks", index + 1, len(copy))
     return copy
-
-
-def prepare_engine() -> None:
-    """Import torch without freezing the window, and leave the window a core of its own; call it in the worker.
-
-    torch's threads are told to sleep, not spin, while they wait for each other: on a busy computer
-    of two cores spinning made the built-in model seven times slower (70 s instead of 9 s) and
-    starved the window. OpenMP reads this once, when torch is loaded; a person's own setting stays.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "torch" not in sys.modules:
-        _load_torch_libraries()
-    with _no_garbage_collection():
-        from ..engine.device import leave_a_core_free
-    leave_a_core_free()
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # The import makes so many objects that three full collections of 0.1 to 0.2 s fall into it, and
-    # each stops the window as well.
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def _load_torch_libraries() -> None:
-    """Load torch's shared libraries without the interpreter's lock.
-
-    ``import torch`` holds it meanwhile, and so does ``ctypes.CDLL(path)``: 0.3 s with a warm disk
-    cache, 0.8 s with a cold one. A call of the C library's own dlopen does not, and a library that is
-    loaded already costs the import next to nothing.
-    """
-    suffix = {"linux": "so", "darwin": "dylib"}.get(sys.platform)
-    spec = find_spec("torch")
-    if suffix is None or spec is None:
-        return
-    dlopen = ctypes.CDLL(None).dlopen
-    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
-    for folder in spec.submodule_search_locations or []:
-        # In the order and with the flags of torch's own loader; a library that is not there is no error.
-        for name, mode in (("torch_global_deps", os.RTLD_GLOBAL), ("torch_cpu", os.RTLD_LOCAL)):
-            path = Path(folder) / "lib" / f"lib{name}.{suffix}"
-            dlopen(os.fsencode(path), mode | os.RTLD_NOW)

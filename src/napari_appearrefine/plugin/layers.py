@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import FrameLabels
 from ..core.labels import as_labels
+from ..core.patches import LabelPatch
 
 METADATA_KEY = "napari-appearrefine"
 REFINED_SUFFIX = " refined"
 MOTION_SUFFIX = " masks"
+PROPOSAL_SUFFIX = " proposal"
 _OUTLINE = 2
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
@@ -101,11 +104,7 @@ def is_refined(layer: Labels) -> bool:
 def can_hold(layer: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether labels of a shape and dtype can be written into a layer so that it stays editable."""
     return bool(
-        isinstance(layer, Labels)
-        and not layer.multiscale
-        and isinstance(layer.data, np.ndarray)
-        and layer.data.flags.writeable
-        and layer.editable
+        is_writable(layer)
         and layer.data.shape == shape
         and layer.data.dtype in (np.uint8, np.uint16)
         and layer.data.dtype.itemsize >= np.dtype(dtype).itemsize
@@ -123,7 +122,7 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         Name of the layer.
     like : Layer
         Where to take the transform from; and the colours, if it is a Labels layer.
-    role : {"refined", "motion", "whole"}
+    role : {"refined", "motion", "proposal", "whole"}
         What the labels are, kept in the layer's metadata.
     """
     state = like.as_layer_data_tuple()[1]
@@ -134,6 +133,88 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         # All in the constructor, because each setter would slice and draw the layer again.
         options |= {"colormap": like.colormap.model_copy(deep=True), "opacity": like.opacity}
     return Labels(data, name=name, metadata=metadata, **options)
+
+
+def write_patches(layer: Labels, patches: Iterable[LabelPatch]) -> list[LabelPatch]:
+    """Write patches into a Labels layer as one undo step.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its data is a writable array.
+    patches : iterable of LabelPatch
+        At most one for each frame.
+
+    Returns
+    -------
+    list of LabelPatch
+        What takes them back, with 16-bit indices where they fit.
+    """
+    inverses = []
+    data = layer.data
+    rows_dtype, columns_dtype = _index_dtype(data.shape[1]), _index_dtype(data.shape[2])
+    with _sliced(layer), layer.block_history():
+        for patch in patches:
+            rows, columns = patch.rows.astype(rows_dtype), patch.columns.astype(columns_dtype)
+            inverses.append(LabelPatch(patch.frame, rows, columns, data[patch.frame, rows, columns]))
+            frames = np.full(len(patch), patch.frame, _index_dtype(data.shape[0]))
+            layer.data_setitem((frames, rows, columns), patch.values.astype(data.dtype), refresh=False)
+    layer.refresh(extent=False)
+    return inverses
+
+
+def make_overlay(name: str, like: Layer, colours: dict[int | None, str]) -> Labels:
+    """Make a layer for marks on the frame that is shown, whichever that is.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer.
+    like : Layer
+        A (T, Y, X) layer, to take the place and the size of its frames from.
+    colours : dict of int or None to str
+        Value of a mark to its colour; None stands for all other values.
+
+    Returns
+    -------
+    Labels
+        Of one frame, (Y, X) uint8, which a person cannot paint on.
+    """
+    height, width = (int(length) for length in like.data.shape[1:3])
+    overlay = Labels(
+        np.zeros((height, width), np.uint8),
+        name=name,
+        scale=like.scale[1:3],
+        translate=like.translate[1:3],
+        colormap=DirectLabelColormap(color_dict=colours),
+        opacity=0.8,
+        metadata={METADATA_KEY: {"role": "overlay"}},
+    )
+    overlay.editable = False
+    return overlay
+
+
+def show_overlay(overlay: Labels, marks: np.ndarray) -> None:
+    """Show other marks, (Y, X) uint8."""
+    overlay.data = marks
+
+
+def role_of(layer: Layer) -> str | None:
+    """Return what the plugin made a layer for: refined, motion, proposal, overlay; None for others."""
+    role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
+    return role
+
+
+def is_writable(layer: Layer) -> bool:
+    """Whether frames of a layer can be written so that they stay editable."""
+    return bool(
+        isinstance(layer, Labels)
+        and not layer.multiscale
+        and isinstance(layer.data, np.ndarray)
+        and layer.data.ndim == 3
+        and layer.data.flags.writeable
+        and layer.editable
+    )
 
 
 class FrameWriter:
@@ -223,6 +304,29 @@ class FrameWriter:
             step.extend(history.pop())
 
 
+class ProposalWriter:
+    """Writes the frames of one run into a layer of its own, which nobody edits: no history is kept.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its data is a writable array.
+    is_shown : callable
+        Tells whether a frame is on the screen now; only such frames are drawn.
+    """
+
+    def __init__(self, layer: Labels, is_shown: Callable[[int], bool]) -> None:
+        self.layer = layer
+        self._is_shown = is_shown
+
+    def write(self, frame: int, labels: np.ndarray) -> Written:
+        """Write one frame; (Y, X) uint8 or uint16."""
+        self.layer.data[frame] = labels
+        if self._is_shown(frame):
+            self.layer.refresh(extent=False)
+        return Written.WRITTEN
+
+
 class WholeShapeLayers:
     """Shows the whole shapes of objects, hidden parts included: one Labels layer an object, drawn as outlines.
 
@@ -281,13 +385,10 @@ def _sliced(layer: Labels) -> Iterator[None]:
             layer.visible = False
 
 
-def is_shown(viewer: Any, layer: Layer, frame: int) -> bool:
-    """Whether a frame of a layer is what a viewer displays now; in 3D all frames are."""
-    if viewer.dims.ndisplay > 2:
-        return True
-    first_axis = viewer.dims.ndim - layer.ndim
-    point = viewer.dims.point[first_axis:]
-    return bool(layer.visible) and round(float(layer.world_to_data(point)[0])) == frame
+def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:
+    """Return an object's colour in a Labels layer: red, green, blue, 0..255."""
+    red, green, blue = (round(255 * float(part)) for part in layer.colormap.map(object_id)[:3])
+    return red, green, blue
 
 
 def _index_dtype(length: int) -> type[np.uint16] | type[np.uint32]:

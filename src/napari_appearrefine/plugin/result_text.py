@@ -24,10 +24,12 @@ def describe(result: RunResult) -> str:
 
 def _headline(result: RunResult) -> str:
     assert result.layer is not None
-    verb = "Refined" if result.task is Task.REFINE else "Found masks in"
+    verb = {Task.REFINE: "Refined", Task.PROPOSE: "Judged", Task.FIND_MASKS: "Found masks in"}[result.task]
     if result.cancelled:
         return f"Cancelled. The {result.written} finished frames of {result.frames} are in “{result.layer.name}”."
     seconds = "" if result.report is None else f" in {_duration(result.report.seconds)}"
+    if result.task is Task.PROPOSE:
+        return f"{verb} {result.written} frames{seconds}."
     return f"{verb} {result.written} frames{seconds}. The result is “{result.layer.name}”."
 
 

@@ -16,6 +16,8 @@ class LayerCombo(QComboBox):
     ----------
     placeholder : str
         What is shown while no layer is chosen.
+    optional : bool
+        Whether a person may choose none, which is what is chosen at first.
     parent : QWidget, optional
         Parent widget.
     """
@@ -23,9 +25,11 @@ class LayerCombo(QComboBox):
     layer_changed = Signal(object)
     """The layer that is chosen now, or None."""
 
-    def __init__(self, placeholder: str, parent: QWidget | None = None) -> None:
+    def __init__(self, placeholder: str, optional: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._layers: list[Layer] = []
+        self._layers: list[Layer | None] = []
+        self._placeholder = placeholder
+        self._optional = optional
         self.setPlaceholderText(placeholder)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -46,9 +50,9 @@ class LayerCombo(QComboBox):
         """Offer these layers; the choice stays if it can, else the first visible one is chosen."""
         chosen = self.layer
         self.blockSignals(True)
-        self._layers = list(layers)
+        self._layers = [None, *layers] if self._optional else list(layers)
         self.clear()
-        self.addItems([layer.name for layer in self._layers])
+        self.addItems([self._placeholder if layer is None else layer.name for layer in self._layers])
         self.setCurrentIndex(self._index_to_choose(chosen))
         self.blockSignals(False)
         self.setEnabled(bool(self._layers))
@@ -58,7 +62,9 @@ class LayerCombo(QComboBox):
     def _index_to_choose(self, chosen: Layer | None) -> int:
         if chosen is not None and chosen in self._layers:
             return self._layers.index(chosen)
-        return next((index for index, layer in enumerate(self._layers) if layer.visible), -1)
+        if self._optional:
+            return 0
+        return next((index for index, layer in enumerate(self._layers) if layer is not None and layer.visible), -1)
 
     def _on_index_changed(self, _index: int) -> None:
         self.layer_changed.emit(self.layer)

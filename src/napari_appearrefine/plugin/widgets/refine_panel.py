@@ -1,37 +1,45 @@
-"""The dock widget "Refine masks": choose the video, choose or find masks, refine."""
+"""The dock widget "Refine masks": choose the video, choose or find masks, refine, decide."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_error
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtGui import QIcon, QPixmap
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
+    QCheckBox,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
+    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from ...core.errors import UserError
 from ...core.events import Progress
 from ...core.parameters import FlowMaskParameters, RefineParameters
 from ..controller import RefineController, RunResult, State, Task
+from ..layers import role_of
 from ..preferences import preferred_parameters
 from ..result_text import describe
+from ..shortcuts import KeyBindings
 from ..time_left import in_words
+from ..workbench import Workbench
+from .fold import Fold
+from .key_help import KeyHelp
 from .layer_combo import LayerCombo
+from .objects_box import ObjectsBox
 from .parameters_form import ParametersForm
+from .proposal_box import ProposalBox
+from .session_box import SessionBox
+from .timeline_panel import TimelinePanel
 
-_OPEN, _CLOSED = "▾  Advanced", "▸  Advanced"
+_TIMELINE = "Masks over time"
 
 
 class RefinePanel(QWidget):
@@ -48,7 +56,14 @@ class RefinePanel(QWidget):
     def __init__(self, napari_viewer: Any, controller: RefineController | None = None) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self.controller = controller or RefineController(napari_viewer)
+        self.workbench = Workbench(napari_viewer, controller)
+        self.controller = self.workbench.runs
+        self.timeline_panel = TimelinePanel(napari_viewer, self.workbench)
+        self.proposal_box = ProposalBox(self.workbench.proposals, self.workbench.review)
+        self.objects_box = ObjectsBox(self.workbench)
+        self.session_box = SessionBox(self.workbench.session)
+        self._keys: KeyBindings | None = None
+        self._key_help: KeyHelp | None = None
         self._was_docked = False
 
         self.video_combo = LayerCombo("Open a video first")
@@ -63,8 +78,16 @@ class RefinePanel(QWidget):
         self.find_button.setToolTip("Compute rough masks of everything that moves differently from the camera.")
         self.refine_button = QPushButton("Refine")
         self.refine_button.setToolTip(
-            "Find the frames whose masks are good, and repair the others after their example."
+            "Find the frames whose masks are good, and repair the others after their example.  [R]"
         )
+        self.directly_box = QCheckBox("Write the result at once")
+        self.directly_box.setToolTip(
+            "Write refined masks into a new layer as they come, instead of proposing them frame by frame."
+        )
+        self.keys_button = QPushButton("Keys")
+        self.keys_button.setToolTip("Show what each key does.  [H]")
+        self.timeline_button = QPushButton("Timeline")
+        self.timeline_button.setToolTip("Show the timeline under the video, if it was closed.")
         self.output_label = _text_label()
         self.stage_label = _text_label()
         self.progress_bar = QProgressBar()
@@ -72,6 +95,7 @@ class RefinePanel(QWidget):
         self.cancel_button.setToolTip("Stop, and keep the frames that are finished.")
         self.result_label = _text_label()
         self.result_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.result_label.hide()
         self.refine_form: ParametersForm[RefineParameters] = ParametersForm(preferred_parameters())
         self.motion_form: ParametersForm[FlowMaskParameters] = ParametersForm(
             FlowMaskParameters(), left_out=frozenset({"objects", "device"})
@@ -84,6 +108,15 @@ class RefinePanel(QWidget):
             (self.find_button.clicked, self._on_find_clicked),
             (self.refine_button.clicked, self._on_refine_clicked),
             (self.cancel_button.clicked, self._on_cancel_clicked),
+            (self.directly_box.toggled, self._show_state),
+            (self.keys_button.clicked, self._on_keys_requested),
+            (self.timeline_button.clicked, self._open_timeline),
+            (self.workbench.refine_requested, self._on_refine_requested),
+            (self.workbench.keys_requested, self._on_keys_requested),
+            (self.workbench.review.masks_changed, self._show_state),
+            (self.workbench.review.table_changed, self._show_marks),
+            (self.workbench.session.opened, self._on_session_opened),
+            (self.workbench.session.failed, show_error),
             (self.controller.state_changed, self._on_state_changed),
             (self.controller.progress_changed, self._on_progress_changed),
             (self.controller.run_finished, self._on_run_finished),
@@ -91,33 +124,60 @@ class RefinePanel(QWidget):
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
-        self.destroyed.connect(self.controller.shut_down)
+        self.destroyed.connect(self.workbench.shut_down)
         self.reset_choices()
         self._show_state()
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that there are now; napari calls this when layers come, go or are renamed."""
-        layers = list(self._viewer.layers)
+        layers = [layer for layer in self._viewer.layers if role_of(layer) not in ("proposal", "overlay", "whole")]
         self.video_combo.set_layers([layer for layer in layers if isinstance(layer, Image)])
-        self.masks_combo.set_layers([layer for layer in layers if isinstance(layer, Labels)])
+        labels = [layer for layer in layers if isinstance(layer, Labels)]
+        self.masks_combo.set_layers(labels)
+        self.timeline_panel.set_layers([layer for layer in labels if layer != self.masks_combo.layer])
         self._show_state()
 
     def shut_down(self) -> None:
         """Stop what runs and let go of the viewer."""
+        if not self._connections:
+            return
         for signal, slot in self._connections:
             signal.disconnect(slot)
-        if self._connections:
-            self.controller.shut_down()
         self._connections = []
+        if self._keys is not None:
+            self._keys.release()
+        self.session_box.shut_down()
+        self.objects_box.shut_down()
+        self.proposal_box.shut_down()
+        self.timeline_panel.shut_down()
+        self.workbench.shut_down()
+        self._close_timeline()
 
     def event(self, event: QEvent | None) -> bool:
         """Notice that the dock widget around the panel was closed: napari then takes the panel out of it."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
-                self._was_docked = True
+                self._on_docked()
             elif self._was_docked:
                 self.shut_down()
         return bool(super().event(event))
+
+    def _on_docked(self) -> None:
+        if self._was_docked:
+            return
+        self._was_docked = True
+        self._keys = KeyBindings(self._viewer, self.workbench.actions(), self.workbench.review.step)
+        # Later, because napari is not done with this dock yet.
+        QTimer.singleShot(0, self._open_timeline)
+
+    def _open_timeline(self, *_: object) -> None:
+        if self._connections and self.timeline_panel.parent() is None:
+            self._viewer.window.add_dock_widget(self.timeline_panel, name=_TIMELINE, area="bottom")
+
+    def _close_timeline(self) -> None:
+        if self.timeline_panel.parent() is not None:
+            self._viewer.window.remove_dock_widget(self.timeline_panel)
+        self.timeline_panel.deleteLater()
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
@@ -126,34 +186,55 @@ class RefinePanel(QWidget):
         row.addWidget(objects_label)
         row.addWidget(self.objects_spin)
         row.addWidget(self.find_button, 1)
-        # The arrow is part of the text: superqt paints its own in black, before napari sets the theme.
-        nothing = QPixmap(1, 1)
-        nothing.fill(Qt.GlobalColor.transparent)
-        self.advanced = QCollapsible(_CLOSED, expandedIcon=QIcon(nothing), collapsedIcon=QIcon(nothing))
-        self.advanced.toggled.connect(lambda is_open: self.advanced.setText(_OPEN if is_open else _CLOSED))
-        self.advanced.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.advanced.addWidget(_group("Refinement", self.refine_form))
-        self.advanced.addWidget(_group("Masks from motion", self.motion_form))
+        self.advanced = Fold(
+            "Advanced",
+            _group("Refinement", self.refine_form, self.directly_box),
+            _group("Masks from motion", self.motion_form),
+        )
+        self.objects_fold = Fold("Objects", self.objects_box)
         self.progress_box = QWidget()
         progress_layout = QVBoxLayout(self.progress_box)
         progress_layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.stage_label, self.progress_bar, self.cancel_button):
             progress_layout.addWidget(widget)
-        layout = QVBoxLayout(self)
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
         layout.addWidget(_group("1  Video", self.video_combo))
-        layout.addWidget(_group("2  Masks", self.masks_combo, row))
-        layout.addWidget(_group("3  Refine", self.refine_button, self.output_label))
+        layout.addWidget(_group("2  Masks", self.session_box.open_button, self.masks_combo, row))
+        layout.addWidget(
+            _group(
+                "3  Refine",
+                self.refine_button,
+                self.output_label,
+                self.progress_box,
+                self.result_label,
+                self.proposal_box,
+            )
+        )
+        layout.addWidget(self.objects_fold)
         layout.addWidget(self.advanced)
-        layout.addWidget(self.progress_box)
-        layout.addWidget(self.result_label)
+        foot = QHBoxLayout()
+        foot.addWidget(self.keys_button)
+        foot.addWidget(self.timeline_button)
+        layout.addLayout(foot)
+        layout.addWidget(self.session_box)
         layout.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        area.setMinimumWidth(inside.minimumSizeHint().width() + 20)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
 
     def _on_video_chosen(self, layer: Image | None) -> None:
-        self.controller.choose_video(layer)
+        self.workbench.choose_video(layer)
         self._show_state()
 
     def _on_masks_chosen(self, layer: Labels | None) -> None:
-        self.controller.choose_masks(layer)
+        self.workbench.choose_masks(layer)
         self._show_state()
 
     def _on_find_clicked(self) -> None:
@@ -174,15 +255,33 @@ class RefinePanel(QWidget):
             self._on_run_failed(str(error))
             return
         self._begin("Starting")
-        self.controller.refine(parameters)
+        self.workbench.refine(parameters, self.directly_box.isChecked())
 
     def _on_cancel_clicked(self) -> None:
         self.cancel_button.setEnabled(False)
         self.stage_label.setText("Stopping")
         self.controller.cancel()
 
+    def _on_refine_requested(self) -> None:
+        self.refine_button.click()
+
+    def _on_keys_requested(self) -> None:
+        if self._key_help is not None:
+            self._key_help.close()
+            self._key_help.deleteLater()
+            self._key_help = None
+            return
+        window = self.window()
+        assert window is not None
+        self._key_help = KeyHelp(window)
+        self._key_help.destroyed.connect(self._on_key_help_gone)
+        self._key_help.show()
+
+    def _on_key_help_gone(self) -> None:
+        self._key_help = None
+
     def _begin(self, stage: str) -> None:
-        self.result_label.clear()
+        self._say("")
         self.stage_label.setText(stage)
         self.progress_bar.setRange(0, 0)
 
@@ -196,24 +295,40 @@ class RefinePanel(QWidget):
         self.progress_bar.setRange(0, progress.total)
         self.progress_bar.setValue(progress.done)
 
+    def _on_session_opened(self, layer: Labels, warnings: list[str]) -> None:
+        self.masks_combo.choose(layer)
+        for sentence in warnings:
+            show_warning(sentence)
+
     def _on_run_finished(self, result: RunResult) -> None:
-        self.result_label.setText(describe(result))
+        text = describe(result)
+        if result.task is Task.PROPOSE and not self.workbench.proposals.is_open:
+            text += " Nothing would change."
+        self._say(text)
         if result.task is Task.FIND_MASKS and result.layer is not None:
             self.masks_combo.choose(result.layer)
         self._show_state()
 
+    def _say(self, text: str) -> None:
+        self.result_label.setText(text)
+        self.result_label.setVisible(bool(text))
+
     def _on_run_failed(self, message: str) -> None:
-        self.result_label.clear()
+        self._say("")
         self._show_state()
         show_error(message)
 
-    def _show_state(self) -> None:
+    def _show_marks(self) -> None:
+        if self.controller.state is not State.RUNNING:
+            self.output_label.setText(self._where_the_result_goes())
+
+    def _show_state(self, *_: object) -> None:
         running = self.controller.state is State.RUNNING
         self.video_combo.setEnabled(not running and self.video_combo.count() > 0)
         self.masks_combo.setEnabled(not running and self.masks_combo.count() > 0)
         self.objects_spin.setEnabled(self.controller.can_find_masks)
         self.find_button.setEnabled(self.controller.can_find_masks)
-        self.refine_button.setEnabled(self.controller.can_refine)
+        self.refine_button.setEnabled(self.controller.can_refine and not self.workbench.review.is_reading)
         self.refine_form.setEnabled(not running)
         self.motion_form.setEnabled(not running)
         self.progress_box.setVisible(running)
@@ -225,6 +340,17 @@ class RefinePanel(QWidget):
     def _where_the_result_goes(self) -> str:
         if self.controller.masks is None:
             return ""
+        table = self.workbench.review.table
+        if table is not None and not self.directly_box.isChecked():
+            kept = int((table.column("edited") | table.column("locked")).any(axis=1).sum())
+            marks = (
+                f" {kept} frame{'s' if kept != 1 else ''} with your edits or locks stay as they are." if kept else ""
+            )
+            report = self.workbench.proposals.last_report
+            time = (
+                "" if report is None else f" It takes at most about as long as the last run ({report.seconds:.0f} s)."
+            )
+            return f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject.{marks}{time}"
         try:
             name, layer = self.controller.output_of_refinement()
         except UserError as error:

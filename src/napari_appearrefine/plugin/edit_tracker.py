@@ -1,0 +1,248 @@
+"""Notices what a person painted, takes it for truth, and follows napari's undo: marks and pixels go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from ..core.patches import LabelPatch
+from ..core.proposal import touched_objects
+from ..core.review import CELL, Edit, ReviewTable, Source
+from .layers import write_patches
+
+_DECISIONS = ("locked", "exemplar")
+_PIXELS_THAT_TELL = 256
+
+
+@dataclass
+class _Step:
+    """Pixels that the plugin wrote, as one step of napari's history, and the marks that came with them."""
+
+    old: list[LabelPatch]
+    new: list[LabelPatch]
+    old_committed: list[LabelPatch]
+    new_committed: list[LabelPatch]
+    edit: Edit
+    decisions: dict[int, np.ndarray]
+    on_undone: Callable[[], None]
+    on_redone: Callable[[], None]
+
+
+class EditTracker:
+    """Keeps a review table in step with the pixels of a Labels layer.
+
+    ``committed`` is what the layer would hold if nobody had painted: the masks as they were loaded, and
+    what the plugin wrote since. An object is edited in a frame as long as its pixels differ from it, so
+    undoing a stroke, by whatever way, takes the mark back.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its data is a writable (T, Y, X) array.
+    table : ReviewTable
+        The table of its objects.
+    committed : ndarray
+        (T, Y, X) copy of the layer's data; the tracker takes it over.
+    frame_shown : callable
+        Returns the frame of the layer that is on the screen.
+    """
+
+    changed = Signal(object)
+    """Marks or pixels changed in these frames (a set of int)."""
+
+    def __init__(
+        self, layer: Labels, table: ReviewTable, committed: np.ndarray, frame_shown: Callable[[], int]
+    ) -> None:
+        self.layer = layer
+        self.table = table
+        self.committed = committed
+        self._frame_shown = frame_shown
+        self._last_shown = frame_shown()
+        self._touched: dict[int, dict[int, np.void | None]] = {}
+        self._painted: set[int] = set()
+        self._about_to_change: set[int] = set()
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
+        self._is_writing = False
+        layer.events.paint.connect(self._on_paint)
+        layer.events.labels_update.connect(self._on_drawn)
+        layer.events.set_data.connect(self._on_set_data)
+
+    def let_go(self) -> None:
+        """Watch the layer no more."""
+        self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.labels_update.disconnect(self._on_drawn)
+        self.layer.events.set_data.disconnect(self._on_set_data)
+
+    def write(
+        self,
+        patches: Iterable[LabelPatch],
+        edit: Edit,
+        on_undone: Callable[[], None] = lambda: None,
+        on_redone: Callable[[], None] = lambda: None,
+        committed: Iterable[LabelPatch] | None = None,
+    ) -> int:
+        """Write pixels and marks together, as one step that napari's undo takes back.
+
+        Parameters
+        ----------
+        patches : iterable of LabelPatch
+            What to write, at most one for each frame.
+        edit : Edit
+            What it means for the table.
+        on_undone, on_redone : callable
+            Told when the step is taken back or made again.
+        committed : iterable of LabelPatch, optional
+            What becomes of the masks as they would be if nobody had painted, if that is another change.
+
+        Returns
+        -------
+        int
+            How many frames were written.
+        """
+        new = [patch for patch in patches if len(patch)]
+        new_committed = new if committed is None else [patch for patch in committed if len(patch)]
+        self._is_writing = True
+        try:
+            old = write_patches(self.layer, new)
+        finally:
+            self._is_writing = False
+        old_committed = [patch.apply(self.committed) for patch in new_committed]
+        inverse = self.table.apply(edit)
+        self._settle()
+        if new:
+            step = _Step(old, new, old_committed, new_committed, inverse, self._decisions(), on_undone, on_redone)
+            self._done.append(step)
+            self._undone.clear()
+        self.changed.emit({patch.frame for patch in (*new, *new_committed)})
+        return len(new)
+
+    def draw(self, patch: LabelPatch) -> None:
+        """Write pixels in a person's name: they count as painted, and undo takes them back."""
+        write_patches(self.layer, [patch])
+        self.check([patch.frame])
+
+    def check(self, frames: Iterable[int]) -> None:
+        """Compare frames with what was committed and set or take back the marks of a person's edits."""
+        changed = {frame for frame in list(frames) if self._check_frame(frame)}
+        if changed:
+            self.changed.emit(changed)
+
+    def check_painted(self) -> None:
+        """Compare all frames that were ever painted; an undo may have changed one that is not shown."""
+        self.check(self._painted)
+
+    def _check_frame(self, frame: int) -> bool:
+        now = self.layer.data[frame]
+        known = self._touched.get(frame, {})
+        touched = touched_objects(self.committed[frame], now)
+        for object_id in touched:
+            if object_id not in known:
+                known[object_id] = self._mark_edited(object_id, frame)
+            self._set(object_id, frame, present=bool((now == object_id).any()))
+        for object_id in set(known) - set(touched):
+            self._take_back(object_id, frame, known.pop(object_id))
+        if known:
+            self._touched[frame] = known
+            self._painted.add(frame)
+            return True
+        return self._touched.pop(frame, None) is not None
+
+    def _mark_edited(self, object_id: int, frame: int) -> np.void | None:
+        is_new = object_id not in self.table.object_ids
+        if is_new:
+            self.table.apply(self.table.added(object_id, Source.PERSON))
+        before = None if is_new else self.table.cells(object_id)[frame].copy()
+        self.table.apply(self.table.edited([object_id], [frame]))
+        return before
+
+    def _take_back(self, object_id: int, frame: int, cell: np.void | None) -> None:
+        if object_id not in self.table.object_ids:
+            return
+        if cell is not None:
+            self._set(object_id, frame, **{name: cell[name] for name in CELL.names or () if name not in _DECISIONS})
+            return
+        self._set(object_id, frame, edited=False, accepted=False, present=False)
+        if not self.table.cells(object_id)["present"].any():
+            self.table.apply(self.table.deleted(object_id))
+
+    def _set(self, object_id: int, frame: int, **values: Any) -> None:
+        self.table.apply(self.table.set("Edit masks", [object_id], [frame], **values))
+
+    def _on_paint(self, event: Any) -> None:
+        # A stroke of the mouse is in the data by now; of a change that a program made napari tells first.
+        if not self._is_writing:
+            self._about_to_change |= _frames_of(event.value, self._frame_shown())
+            self._painted |= self._about_to_change
+            self.check(self._about_to_change)
+
+    def _on_drawn(self, event: Any = None) -> None:
+        if self._about_to_change and not self._is_writing:
+            frames, self._about_to_change = self._about_to_change, set()
+            self.check(frames)
+
+    def _on_set_data(self, event: Any = None) -> None:
+        # Undo and redo say nothing else. Going to another frame says the same and comes far more often.
+        shown = self._frame_shown()
+        moved, self._last_shown = shown != self._last_shown, shown
+        if not self._is_writing and not moved:
+            self._follow_history()
+            self.check({shown, *self._painted})
+
+    def _follow_history(self) -> None:
+        while self._done and self._holds(self._done[-1].old):
+            step = self._done.pop()
+            self._move(step, step.old, step.old_committed)
+            self._undone.append(step)
+            step.on_undone()
+        while self._undone and self._holds(self._undone[-1].new):
+            step = self._undone.pop()
+            self._move(step, step.new, step.new_committed)
+            self._done.append(step)
+            step.on_redone()
+
+    def _holds(self, patches: list[LabelPatch]) -> bool:
+        patch = patches[0]
+        some = slice(None, None, max(1, len(patch) // _PIXELS_THAT_TELL))
+        now = self.layer.data[patch.frame, patch.rows[some], patch.columns[some]]
+        return bool(np.array_equal(now, patch.values[some]))
+
+    def _move(self, step: _Step, written: list[LabelPatch], committed: list[LabelPatch]) -> None:
+        for patch in committed:
+            patch.apply(self.committed)
+        earlier, now = step.decisions, self._decisions()
+        step.edit = self.table.apply(step.edit)
+        step.decisions = self._decisions()
+        for object_id in set(earlier) & set(now) & set(step.decisions):
+            # What a person decided since the step stays: it is no part of it.
+            since = np.flatnonzero(earlier[object_id] != now[object_id])
+            values = {name: now[object_id][name][since] for name in _DECISIONS}
+            self.table.apply(self.table.set(step.edit.title, [object_id], since, **values))
+        self._settle()
+        self.changed.emit({patch.frame for patch in (*written, *committed)})
+
+    def _settle(self) -> None:
+        """Take note of which objects differ now from what was committed; their marks came with the step."""
+        for frame, known in list(self._touched.items()):
+            touched = touched_objects(self.committed[frame], self.layer.data[frame])
+            self._touched[frame] = {key: known[key] for key in touched if key in known}
+
+    def _decisions(self) -> dict[int, np.ndarray]:
+        return {key: self.table.cells(key)[list(_DECISIONS)].copy() for key in self.table.object_ids}
+
+
+def _frames_of(atoms: Iterable[Any], otherwise: int) -> set[int]:
+    """Return the frames that an entry of napari's history is about: a stroke's holds slices, others arrays."""
+    frames: set[int] = set()
+    for atom in atoms:
+        first = getattr(atom, "slice_key", atom[0])[0]
+        if isinstance(first, slice):
+            frames |= set(range(first.start or 0, otherwise + 1 if first.stop is None else first.stop))
+        else:
+            frames |= {int(frame) for frame in np.unique(first)}
+    return frames or {otherwise}

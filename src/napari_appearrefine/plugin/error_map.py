@@ -1,0 +1,207 @@
+"""The error map: where a mask is likely too much or too little, for the frame that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from . import jobs
+from .controller import RefineController, State
+from .layers import clip_of, make_overlay, show_overlay
+from .proposal_controller import ProposalController
+from .review_controller import ReviewController
+
+if TYPE_CHECKING:
+    from ..engine.explanation import Explanation
+
+NAME = "likely errors"
+TOO_MUCH, TOO_LITTLE, PERHAPS_TOO_MUCH, PERHAPS_TOO_LITTLE = 1, 2, 3, 4
+# Okabe and Ito's vermillion and blue, as for changes; half as strong where it is less likely.
+COLOURS: dict[int | None, str] = {
+    None: "#00000000",
+    TOO_MUCH: "#D55E00FF",
+    TOO_LITTLE: "#56B4E9FF",
+    PERHAPS_TOO_MUCH: "#D55E0070",
+    PERHAPS_TOO_LITTLE: "#56B4E970",
+}
+_LIKELY, _PERHAPS = 0.5, 0.25
+_EXEMPLARS_NAMED = 3
+
+
+class FewFrames:
+    """Copies of some frames of masks, in the place of all of them.
+
+    Parameters
+    ----------
+    data : ndarray
+        (T, Y, X) labels.
+    frames : iterable of int
+        Which frames to copy; the others read as empty.
+    """
+
+    def __init__(self, data: np.ndarray, frames: set[int]) -> None:
+        self.shape, self.dtype = data.shape, data.dtype
+        self._copies = {frame: data[frame].copy() for frame in frames}
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """Return the (Y, X) labels of one frame."""
+        copy = self._copies.get(frame)
+        return np.zeros(self.shape[1:], self.dtype) if copy is None else copy
+
+
+class ErrorMap:
+    """Owns the layer of likely errors while it is switched on.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        Where the layer is shown.
+    runs, review, proposals : RefineController, ReviewController, ProposalController
+        What knows the video, the masks and the last run.
+    start_job : callable
+        What starts a computation; see :mod:`plugin.jobs`.
+    explain : callable
+        What computes it.
+    """
+
+    changed = Signal(bool)
+    """It was switched on or off."""
+    said = Signal(str)
+    """Which exemplars shaped the masks of the frame, or why there is no map."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        runs: RefineController,
+        review: ReviewController,
+        proposals: ProposalController,
+        start_job: jobs.StartJob,
+        explain: jobs.Explain,
+    ) -> None:
+        self._viewer = viewer
+        self._runs = runs
+        self._review = review
+        self._proposals = proposals
+        self._start_job = start_job
+        self._explain = explain
+        self._overlay: Labels | None = None
+        self._job: jobs.Job | None = None
+        self._is_stale = False
+        self._connections: list[tuple[Any, Any]] = [
+            (review.frame_changed, self._on_changed),
+            (review.pixels_changed, self._on_changed),
+            (review.masks_changed, self._on_masks_changed),
+            (runs.state_changed, self._on_changed),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def overlay(self) -> Labels | None:
+        """The layer, while it is switched on."""
+        return self._overlay
+
+    def toggle(self) -> None:
+        """Switch the map on or off."""
+        if self._overlay is not None:
+            self._viewer.layers.remove(self._overlay)
+            return
+        layer = self._review.layer
+        if layer is None or self._proposals.last_report is None:
+            self.said.emit("The error map needs a run: press Refine first.")
+            return
+        selected = self._viewer.layers.selection.active
+        self._overlay = self._viewer.add_layer(make_overlay(NAME, layer, COLOURS))
+        self._viewer.layers.selection.active = selected
+        self.changed.emit(True)
+        self._compute()
+
+    def shut_down(self) -> None:
+        """Let go of everything; the map is of no use afterwards."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        if self._job is not None:
+            self._job.detach()
+
+    def _compute(self) -> None:
+        layer, video = self._review.layer, self._runs.video
+        report, parameters = self._proposals.last_report, self._proposals.last_parameters
+        if self._overlay is None or layer is None or video is None or report is None or parameters is None:
+            return
+        if self._job is not None or self._runs.state is State.RUNNING:
+            # One at a time, and none beside a run, whose results it shares.
+            self._is_stale = True
+            return
+        self._is_stale = False
+        frame, clip = self._review.frame, clip_of(video)
+        masks = FewFrames(layer.data, {frame, *(other for some in report.exemplars.values() for other in some)})
+        self._job = self._start_job(
+            lambda: jobs.outcome_of(lambda: self._explain(clip, masks, frame, report, parameters)),
+            self._on_event,
+            self._on_end,
+        )
+
+    def _on_event(self, event: jobs.JobEvent) -> None:
+        if isinstance(event, jobs.Failure):
+            self.said.emit(event.message)
+        elif isinstance(event, jobs.Outcome) and self._overlay is not None:
+            explanation: Explanation = event.value
+            if explanation.frame == self._review.frame:
+                show_overlay(self._overlay, error_marks(explanation.too_much, explanation.too_little))
+                self.said.emit(influence_text(self._review.object_id, explanation.influence))
+
+    def _on_end(self) -> None:
+        self._job = None
+        if self._is_stale:
+            self._compute()
+
+    def _on_changed(self, _what: object) -> None:
+        if self._overlay is not None:
+            # What was shown is of another frame or another mask.
+            show_overlay(self._overlay, np.zeros_like(self._overlay.data))
+            self._compute()
+
+    def _on_masks_changed(self, layer: Labels | None) -> None:
+        if layer is None and self._overlay is not None:
+            self._viewer.layers.remove(self._overlay)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if self._overlay is not None and event.value == self._overlay:
+            self._overlay = None
+            self.changed.emit(False)
+
+
+def error_marks(too_much: Mapping[int, np.ndarray], too_little: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Return where some object is likely wrong, (Y, X) uint8 of this module's values.
+
+    Parameters
+    ----------
+    too_much, too_little : mapping of int to ndarray
+        Object id to (Y, X) probabilities.
+    """
+    excess = np.max(list(too_much.values()), axis=0)
+    lack = np.max(list(too_little.values()), axis=0)
+    marks = np.zeros(excess.shape, np.uint8)
+    marks[lack >= _PERHAPS] = PERHAPS_TOO_LITTLE
+    marks[excess >= _PERHAPS] = PERHAPS_TOO_MUCH
+    marks[lack >= _LIKELY] = TOO_LITTLE
+    marks[excess >= _LIKELY] = TOO_MUCH
+    return marks
+
+
+def influence_text(object_id: int, influence: Mapping[int, Mapping[int, float]]) -> str:
+    """Say which exemplars shaped an object in a frame, the strongest first."""
+    shares = sorted(influence.get(object_id, {}).items(), key=lambda share: -share[1])[:_EXEMPLARS_NAMED]
+    if not shares:
+        return f"No exemplar shapes object {object_id} here."
+    named = ", ".join(f"frame {frame} ({100 * share:.0f} %)" for frame, share in shares)
+    return f"Object {object_id} is shaped here by {named}. Orange is likely too much, blue too little."

@@ -1,0 +1,337 @@
+"""A run proposes, the person disposes: what would change is shown, accepted or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from ..core.events import Report
+from ..core.parameters import RefineParameters
+from ..core.patches import LabelPatch
+from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
+from ..core.review import Change, Edit, Source
+from .controller import RefineController, RunResult, Task
+from .layers import make_overlay, show_overlay
+from .review_controller import ReviewController, quality_of
+
+CHANGES_NAME = "changes"
+# Okabe and Ito's blue, vermillion and yellow.
+CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
+
+
+class ProposalController:
+    """Starts runs that propose, and owns the proposal there may be.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        Where the layer of changes is shown.
+    runs : RefineController
+        What runs.
+    review : ReviewController
+        What knows the marks of the masks.
+    """
+
+    changed = Signal()
+    """There is a proposal now, or none, or less of it is open."""
+
+    def __init__(self, viewer: Any, runs: RefineController, review: ReviewController) -> None:
+        self._viewer = viewer
+        self._runs = runs
+        self._review = review
+        self._rough: np.ndarray | None = None
+        self._layer: Labels | None = None
+        self._overlay: Labels | None = None
+        self._baseline: np.ndarray | None = None
+        self._proposal: Proposal | None = None
+        self._differs: dict[int, np.ndarray] = {}
+        self._run = 0
+        self.last_report: Report | None = None
+        self.last_parameters: RefineParameters | None = None
+        self._connections: list[tuple[Any, Any]] = [
+            (runs.output_opened, self._on_output_opened),
+            (runs.frame_finished, self._on_frame_finished),
+            (runs.run_finished, self._on_run_finished),
+            (review.frame_changed, self._on_frame_changed),
+            (review.pixels_changed, self._on_pixels_changed),
+            (review.masks_changed, self._on_masks_changed),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to accept or reject."""
+        return self._proposal is not None and self._layer is not None
+
+    @property
+    def layer(self) -> Labels | None:
+        """The layer with the proposed masks."""
+        return self._layer
+
+    @property
+    def overlay(self) -> Labels | None:
+        """The layer that shows what would change in the frame that is shown."""
+        return self._overlay
+
+    @property
+    def rough(self) -> np.ndarray | None:
+        """The (T, Y, X) masks that the first run started from."""
+        return self._rough
+
+    def start_from(self, rough: np.ndarray) -> None:
+        """Let the next run start from these (T, Y, X) masks, as an earlier session did."""
+        self._rough = rough
+
+    def forget_rough(self) -> None:
+        """Start the next run from the masks as they are, because objects are others now."""
+        self._rough = None
+
+    def open_frames(self) -> list[int]:
+        """Return the frames in which a change is to be decided about."""
+        frames: set[int] = set()
+        for changes in self._open_changes().values():
+            frames |= {int(frame) for frame in np.flatnonzero(changes)}
+        return sorted(frames)
+
+    def object_that_changes_most(self, frame: int) -> int:
+        """Return the object with the most open changes in a frame; 0 if nothing is open there."""
+        masks, layer = self._review.layer, self._layer
+        if masks is None or layer is None:
+            return 0
+        change = frame_change(masks.data[frame], layer.data[frame])
+        pixels = {
+            key: change.added.get(key, 0) + change.removed.get(key, 0)
+            for key, frames in self._open_changes().items()
+            if frames[frame]
+        }
+        return max(pixels, key=lambda key: pixels[key], default=0)
+
+    def run(self, parameters: RefineParameters) -> None:
+        """Start a run that honours every mark."""
+        self.close()
+        self.last_parameters = parameters
+        self._runs.propose(parameters, self._review.guidance, self._rough)
+
+    def accept(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> int:
+        """Write proposed masks into the masks, as one undo step; all of them by default.
+
+        What a person drew since the run began stays, and so does what is locked.
+
+        Returns
+        -------
+        int
+            How many frames were written.
+        """
+        proposal, tracker = self._proposal, self._review.tracker
+        if proposal is None or tracker is None or not self.is_open:
+            return 0
+        tracker.check_painted()
+        chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
+        known = set(proposal.object_ids) & set(tracker.table.object_ids)
+        ids = sorted(known if object_ids is None else known & set(object_ids))
+        differing = set(self.open_frames())
+        guidance = tracker.table.guidance()
+        patches = []
+        present: dict[int, np.ndarray] = {}
+        for whole in proposal.patches(tracker.layer.data, [frame for frame in chosen if frame in differing], ids):
+            after = tracker.layer.data[whole.frame].copy()
+            kept = {*guidance.settled(whole.frame), *self._rejected(whole.frame)}
+            patch = _without(whole, after, sorted(kept))
+            after[patch.rows, patch.columns] = patch.values
+            present[patch.frame] = np.flatnonzero(np.bincount(after.ravel()))
+            patches.append(patch)
+        edit = self._taken_over(ids, chosen, present)
+        before = proposal.decide(Decision.ACCEPTED, chosen, ids)
+        after_decisions = proposal.decisions.copy()
+        layer = self._layer
+        written = tracker.write(
+            patches,
+            edit,
+            lambda: self._set_decisions(proposal, before, layer, present),
+            lambda: self._set_decisions(proposal, after_decisions, layer, present),
+        )
+        self._show_what_is_open()
+        frames_written = "1 frame was" if written == 1 else f"{written} frames were"
+        self._review.said.emit(f"{frames_written} written into “{tracker.layer.name}”; Ctrl-Z takes it back.")
+        return written
+
+    def reject(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
+        """Leave masks as they are; all of them by default."""
+        if self._proposal is not None:
+            self._proposal.decide(Decision.REJECTED, frames, object_ids)
+            self._show_what_is_open()
+
+    def toggle_shown(self) -> None:
+        """Show the proposed masks instead of the masks, or the masks again."""
+        layer, masks, overlay = self._layer, self._review.layer, self._overlay
+        if layer is None or masks is None or overlay is None:
+            return
+        layer.visible = not layer.visible
+        masks.visible = overlay.visible = not layer.visible
+
+    def close(self) -> None:
+        """Take the layers of the proposal away; what was accepted stays."""
+        layer, overlay = self._layer, self._overlay
+        self._layer = self._overlay = None
+        for gone in (overlay, layer):
+            if gone is not None and gone in self._viewer.layers:
+                self._viewer.layers.remove(gone)
+        if layer is not None and self._review.layer is not None:
+            self._review.layer.visible = True
+            self._viewer.layers.selection.active = self._review.layer
+        self._review.show_proposed({})
+        self.changed.emit()
+
+    def shut_down(self) -> None:
+        """Let go of everything; the controller is of no use afterwards."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def _rejected(self, frame: int) -> list[int]:
+        assert self._proposal is not None
+        decisions = self._proposal.decisions[frame]
+        return [self._proposal.object_ids[slot] for slot in np.flatnonzero(decisions == Decision.REJECTED)]
+
+    def _taken_over(self, ids: list[int], frames: Iterable[int], present: dict[int, np.ndarray]) -> Edit:
+        table, proposal = self._review.table, self._proposal
+        assert table is not None
+        assert proposal is not None
+        changes: list[Change] = []
+        for object_id in ids:
+            cells = table.cells(object_id)
+            is_open = proposal.decisions[:, proposal.object_ids.index(object_id)] == Decision.OPEN
+            free = [frame for frame in frames if is_open[frame] and not (cells["edited"] | cells["locked"])[frame]]
+            there = [object_id in present[frame] if frame in present else cells["present"][frame] for frame in free]
+            edit = table.set(
+                "Accept", [object_id], free, source=Source.RUN, run=self._run, accepted=True, present=there
+            )
+            changes += edit.changes
+        return Edit("Accept", tuple(changes))
+
+    def _set_decisions(
+        self, proposal: Proposal, decisions: np.ndarray, layer: Labels | None, frames: Iterable[int]
+    ) -> None:
+        if proposal is not self._proposal or layer is None:
+            return
+        proposal.decisions[:] = decisions
+        if self._layer is None:
+            self._layer = layer
+            layer.visible = False
+            self._add(layer)
+            self._open_overlay()
+        for frame in frames:
+            self._compare(frame)
+        self._show_what_is_open()
+
+    def _open_changes(self) -> dict[int, np.ndarray]:
+        proposal = self._proposal
+        if proposal is None:
+            return self._differs
+        return {
+            key: self._differs[key] & (proposal.decisions[:, slot] == Decision.OPEN)
+            for slot, key in enumerate(proposal.object_ids)
+            if key in self._differs
+        }
+
+    def _show_what_is_open(self) -> None:
+        if not self.open_frames():
+            self.close()
+            return
+        self._review.show_proposed(self._open_changes())
+        self._show_changes()
+        self.changed.emit()
+
+    def _show_changes(self) -> None:
+        masks, layer, overlay = self._review.layer, self._layer, self._overlay
+        if masks is None or layer is None or overlay is None:
+            return
+        frame = self._review.frame
+        current, proposed = masks.data[frame], layer.data[frame]
+        marks = change_map(current, proposed)
+        is_open = [key for key, frames in self._open_changes().items() if frames[frame]]
+        marks[~(np.isin(current, is_open) | np.isin(proposed, is_open))] = 0
+        show_overlay(overlay, marks)
+
+    def _open_overlay(self) -> None:
+        assert self._review.layer is not None
+        self._overlay = make_overlay(CHANGES_NAME, self._review.layer, CHANGE_COLOURS)
+        self._add(self._overlay)
+
+    def _add(self, layer: Labels) -> None:
+        selected = self._viewer.layers.selection.active
+        self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = selected
+
+    def _compare(self, frame: int) -> None:
+        masks, layer = self._review.layer, self._layer
+        if masks is None or layer is None:
+            return
+        change = frame_change(masks.data[frame], layer.data[frame])
+        for object_id in {*change.added, *change.removed, *self._differs}:
+            differs = self._differs.setdefault(object_id, np.zeros(len(layer.data), bool))
+            differs[frame] = object_id in change.added or object_id in change.removed
+
+    def _on_output_opened(self, result: RunResult) -> None:
+        if result.task is not Task.PROPOSE or self._review.layer is None:
+            return
+        self._layer, self._baseline = result.layer, result.baseline
+        self._proposal, self._differs = None, {}
+        if self._rough is None:
+            self._rough = result.baseline
+        self._open_overlay()
+
+    def _on_frame_finished(self, frame: int) -> None:
+        if self._layer is not None and self._proposal is None:
+            self._compare(frame)
+            self._review.show_proposed(self._differs)
+            if frame == self._review.frame:
+                self._show_changes()
+
+    def _on_run_finished(self, result: RunResult) -> None:
+        table = self._review.table
+        if result.task is not Task.PROPOSE or table is None or self._layer is None or self._baseline is None:
+            return
+        report = result.report
+        if report is not None and self.last_parameters is not None:
+            self.last_report = report
+            before = quality_of(np.array(report.scores))
+            after = np.array(report.quality) if report.quality else None
+            parameters = {key: str(value) for key, value in asdict(self.last_parameters).items() if value is not None}
+            self._review.apply(table.ran(parameters, report.objects, before, report.exemplars, after))
+        self._run = table.runs[-1].number if table.runs else 0
+        self._proposal = Proposal(self._baseline, self._layer.data, table.object_ids)
+        self._show_what_is_open()
+
+    def _on_frame_changed(self, _frame: int) -> None:
+        self._show_changes()
+
+    def _on_pixels_changed(self, frames: set[int]) -> None:
+        if self._layer is not None and self._proposal is not None:
+            for frame in frames:
+                self._compare(frame)
+            if self._review.frame in frames:
+                self._show_changes()
+
+    def _on_masks_changed(self, layer: Labels | None) -> None:
+        if layer is None:
+            self._rough = self.last_report = None
+            self.close()
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if event.value == self._layer:
+            self.close()
+
+
+def _without(patch: LabelPatch, now: np.ndarray, settled: list[int]) -> LabelPatch:
+    """Leave out the pixels that settled objects would gain or lose: locked since the run, or rejected."""
+    old = now[patch.rows, patch.columns]
+    free = ~(np.isin(old, settled) | np.isin(patch.values, settled))
+    return LabelPatch(patch.frame, patch.rows[free], patch.columns[free], patch.values[free])

@@ -1,0 +1,373 @@
+"""The review without widgets: the objects of the chosen masks, marks, what to look at next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from ..core.guidance import Guidance
+from ..core.review import Edit, ExemplarState, ReviewTable, Source
+from ..core.suggestion import Suggestion, next_to_fix, next_unreviewed
+from . import jobs
+from .edit_tracker import EditTracker
+from .layers import colour_of, is_writable, role_of
+from .timeline_rows import Curve, TimelineRow, row_of
+from .viewing import frame_shown, show_frame
+
+
+class ReviewController:
+    """Knows what a person decided about the masks of one Labels layer.
+
+    The masks are read in a worker when they are chosen; until then there is no table. Where a method
+    takes no frames, it is about the frames selected on the timeline, or else the frame that is shown;
+    where it takes no objects, about the selected label.
+
+    Parameters
+    ----------
+    viewer : Viewer or ViewerModel
+        What shows the masks.
+    start_job : callable, optional
+        What starts a computation; see :mod:`plugin.jobs`.
+    """
+
+    table_changed = Signal()
+    """Rows of the timeline are to be shown anew."""
+    frame_changed = Signal(int)
+    """Another frame is shown."""
+    pixels_changed = Signal(object)
+    """A person or the plugin changed pixels or marks in these frames (a set of int)."""
+    object_changed = Signal(int)
+    """Another label was selected."""
+    range_changed = Signal()
+    """Other frames are selected on the timeline."""
+    said = Signal(str)
+    """A sentence for the person: why this frame, or that there is none."""
+    masks_changed = Signal(object)
+    """The masks that are reviewed are others now (a Labels layer, or None)."""
+
+    def __init__(self, viewer: Any, start_job: jobs.StartJob = jobs.start_job) -> None:
+        self._viewer = viewer
+        self._start_job = start_job
+        self._layer: Labels | None = None
+        self._tracker: EditTracker | None = None
+        self._reading: jobs.Job | None = None
+        self._suggesting: jobs.Job | None = None
+        self._range = (0, 0)
+        self._proposed: dict[int, np.ndarray] = {}
+        self._measures: dict[int, Sequence[Curve]] = {}
+        self._links: dict[int, np.ndarray] = {}
+        self._painted_while_reading: set[int] = set()
+        viewer.dims.events.current_step.connect(self._on_step)
+
+    @property
+    def layer(self) -> Labels | None:
+        """The masks that are reviewed, once they are read."""
+        return self._layer if self._tracker is not None else None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether masks were chosen and are not read yet."""
+        return self._reading is not None
+
+    @property
+    def tracker(self) -> EditTracker | None:
+        """What watches the masks."""
+        return self._tracker
+
+    @property
+    def table(self) -> ReviewTable | None:
+        """What is known of the masks."""
+        return None if self._tracker is None else self._tracker.table
+
+    @property
+    def frame(self) -> int:
+        """The frame that is shown."""
+        return 0 if self._layer is None else frame_shown(self._viewer, self._layer)
+
+    @property
+    def object_id(self) -> int:
+        """The object that is selected, or else the first one; 0 if there is none."""
+        if self._tracker is None or self._layer is None:
+            return 0
+        ids = self._tracker.table.object_ids
+        selected = int(self._layer.selected_label)
+        return selected if selected in ids else next(iter(ids), 0)
+
+    @property
+    def selected_frames(self) -> list[int]:
+        """The frames selected on the timeline, or else the frame that is shown."""
+        return list(range(*self._range)) or [self.frame]
+
+    @property
+    def guidance(self) -> Guidance:
+        """What the marks tell a run."""
+        return Guidance() if self._tracker is None else self._tracker.table.guidance()
+
+    def choose_masks(self, layer: Labels | None) -> None:
+        """Review a Labels layer of (T, Y, X); others cannot be reviewed and count as none."""
+        if layer is not None and (not is_writable(layer) or role_of(layer) == "overlay"):
+            layer = None
+        if layer == self._layer:
+            return
+        self._let_go()
+        self._layer = layer
+        if layer is not None:
+            layer.events.data.connect(self._on_data_replaced)
+            layer.events.selected_label.connect(self._on_label_selected)
+            self._read()
+        self.masks_changed.emit(None)
+        self.table_changed.emit()
+
+    def read_again(self) -> None:
+        """Forget all marks and read the masks as they are now, because a run wrote them directly."""
+        layer = self._layer
+        self.choose_masks(None)
+        self.choose_masks(layer)
+
+    def adopt(self, table: ReviewTable, committed: np.ndarray) -> None:
+        """Take a table that was stored with the masks, instead of a new one.
+
+        Parameters
+        ----------
+        table : ReviewTable
+            Of the chosen masks.
+        committed : ndarray
+            (T, Y, X) copy of them.
+        """
+        assert self._layer is not None
+        self._stop_reading()
+        self._watch(table, committed)
+
+    def shut_down(self) -> None:
+        """Let go of the viewer; the controller is of no use afterwards."""
+        self._let_go()
+        self._layer = None
+        self._viewer.dims.events.current_step.disconnect(self._on_step)
+
+    def go_to(self, frame: int) -> None:
+        """Show a frame."""
+        if self._layer is not None:
+            show_frame(self._viewer, self._layer, frame)
+
+    def step(self, frames: int) -> None:
+        """Go as many frames forward, or back if negative, and not beyond the ends."""
+        if self._layer is not None:
+            self.go_to(min(max(self.frame + frames, 0), int(self._layer.data.shape[0]) - 1))
+
+    def select_object(self, object_id: int) -> None:
+        """Select an object's label."""
+        if self._layer is not None and object_id:
+            self._layer.selected_label = object_id
+
+    def select_frames(self, start: int, stop: int) -> None:
+        """Select the frames from ``start`` up to, but without, ``stop``; none if they are equal."""
+        self._range = (start, stop)
+        self.range_changed.emit()
+
+    def toggle_lock(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
+        """Lock masks, which a run then reads and never writes; unlock them if all are locked."""
+        self._toggle("Lock", "locked", True, False, frames, object_ids)
+
+    def toggle_pin(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
+        """Make masks exemplars whatever the program thinks of them; leave it to the program if all are."""
+        self._toggle("Pin", "exemplar", ExemplarState.PINNED, ExemplarState.AUTO, frames, object_ids)
+
+    def toggle_ban(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
+        """Keep masks from being exemplars; leave it to the program if all are banned."""
+        self._toggle("Ban", "exemplar", ExemplarState.BANNED, ExemplarState.AUTO, frames, object_ids)
+
+    def toggle_accepted(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
+        """Mark masks as seen and right; take the mark back if all are."""
+        self._toggle("Accept", "accepted", True, False, frames, object_ids)
+
+    def apply(self, edit: Edit) -> None:
+        """Change the table alone."""
+        if self._tracker is not None:
+            self._tracker.table.apply(edit)
+            self.table_changed.emit()
+
+    def suggest(self) -> None:
+        """Go to the frame whose correction would help most, and say why."""
+        table = self.table
+        if table is None or self._suggesting is not None:
+            return
+        ids = table.object_ids
+        quality, links = self.quality(), self._links
+        # Accepting a whole proposal at once is no look at each of its masks.
+        known = table.column("edited") | table.column("locked")
+        self._suggesting = self._start_job(
+            lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids, links)),
+            self._on_suggestion,
+            self._on_suggested,
+        )
+
+    def use_links(self, links: dict[int, np.ndarray]) -> None:
+        """Judge how far a correction reaches by these: object id to (T - 1,), as :func:`next_to_fix` takes them."""
+        self._links = links
+
+    def quality(self) -> np.ndarray:
+        """Return the estimated quality of the masks as they are, (T, Q) float32; NaN if unknown."""
+        table = self.table
+        assert table is not None
+        from_run = table.column("source") == Source.RUN
+        after = table.column("after")
+        return np.asarray(np.where(from_run & ~np.isnan(after), after, table.column("before")))
+
+    def go_to_unreviewed(self, step: int = 1) -> None:
+        """Go to the next frame (the previous one if ``step`` is -1) with a mask that no person has agreed with."""
+        table = self.table
+        if table is None:
+            return
+        reviewed = table.column("edited") | table.column("locked") | table.column("accepted")
+        frame = next_unreviewed(reviewed, self.frame, step)
+        if frame is None:
+            self.said.emit("You have seen every mask.")
+            return
+        self.go_to(frame)
+        waiting = [key for key, seen in zip(table.object_ids, reviewed[frame], strict=True) if not seen]
+        self.said.emit(f"Frame {frame}: not reviewed yet for {_objects(waiting)}.")
+
+    def show_proposed(self, proposed: dict[int, np.ndarray]) -> None:
+        """Mark frames in which a proposal would change an object: object id to (T,) bool."""
+        self._proposed = proposed
+        self.table_changed.emit()
+
+    def show_measures(self, measures: dict[int, Sequence[Curve]]) -> None:
+        """Show measures against a ground truth: object id to curves."""
+        self._measures = measures
+        self.table_changed.emit()
+
+    def rows(self) -> list[TimelineRow]:
+        """Return what the timeline shows."""
+        table = self.table
+        if table is None or self._layer is None:
+            return []
+        layer = self._layer
+        return [
+            row_of(table, key, colour_of(layer, key), self._proposed.get(key), self._measures.get(key, ()))
+            for key in table.object_ids
+        ]
+
+    def _toggle(
+        self,
+        title: str,
+        name: str,
+        value: int,
+        otherwise: int,
+        frames: Iterable[int] | None,
+        object_ids: Iterable[int] | None,
+    ) -> None:
+        table = self.table
+        if table is None or not table.object_ids:
+            return
+        chosen = self.selected_frames if frames is None else list(frames)
+        ids = [self.object_id] if object_ids is None else list(object_ids)
+        all_are = bool((table.column(name, ids)[chosen] == value).all())
+        self.apply(table.set(title, ids, chosen, **{name: otherwise if all_are else value}))
+
+    def _read(self) -> None:
+        layer = self._layer
+        assert layer is not None
+        layer.events.paint.connect(self._on_paint_while_reading)
+        found: list[Any] = []
+
+        def listen(event: jobs.JobEvent) -> None:
+            if isinstance(event, jobs.Outcome):
+                found.append(event.value)
+            elif isinstance(event, jobs.Failure):
+                self.said.emit(event.message)
+
+        def end() -> None:
+            self._stop_reading()
+            if found:
+                copy, areas = found[0]
+                source = Source.FLOW if role_of(layer) == "motion" else Source.IMPORTED
+                self._watch(ReviewTable.of_masks(len(copy), areas, source), copy)
+
+        data, name = layer.data, layer.name
+        self._reading = self._start_job(lambda: jobs.read_masks(data, name), listen, end)
+
+    def _watch(self, table: ReviewTable, committed: np.ndarray) -> None:
+        layer = self._layer
+        assert layer is not None
+        self._tracker = EditTracker(layer, table, committed, lambda: frame_shown(self._viewer, layer))
+        self._tracker.changed.connect(self._on_pixels_changed)
+        self._tracker.check(self._painted_while_reading)
+        self._painted_while_reading = set()
+        self.masks_changed.emit(layer)
+        self.table_changed.emit()
+
+    def _stop_reading(self) -> None:
+        if self._layer is not None and self._tracker is None:
+            self._layer.events.paint.disconnect(self._on_paint_while_reading)
+        if self._reading is not None:
+            self._reading.detach()
+        self._reading = None
+
+    def _let_go(self) -> None:
+        layer = self._layer
+        if layer is None:
+            return
+        self._stop_reading()
+        layer.events.data.disconnect(self._on_data_replaced)
+        layer.events.selected_label.disconnect(self._on_label_selected)
+        if self._tracker is not None:
+            self._tracker.let_go()
+        if self._suggesting is not None:
+            self._suggesting.detach()
+        self._tracker = self._suggesting = None
+        self._range, self._proposed, self._measures, self._links = (0, 0), {}, {}, {}
+
+    def _on_paint_while_reading(self, event: Any) -> None:
+        self._painted_while_reading.add(self.frame)
+
+    def _on_data_replaced(self, event: Any) -> None:
+        self.read_again()
+
+    def _on_label_selected(self, event: Any) -> None:
+        self.object_changed.emit(self.object_id)
+
+    def _on_pixels_changed(self, frames: set[int]) -> None:
+        self.pixels_changed.emit(frames)
+        self.table_changed.emit()
+
+    def _on_step(self, event: Any) -> None:
+        if self._layer is not None:
+            self.frame_changed.emit(self.frame)
+
+    def _on_suggestion(self, event: jobs.JobEvent) -> None:
+        if isinstance(event, jobs.Failure):
+            self.said.emit(event.message)
+            return
+        assert isinstance(event, jobs.Outcome)
+        suggestion: Suggestion | None = event.value
+        if suggestion is None:
+            self.said.emit("You have corrected or locked every mask.")
+            return
+        self.go_to(suggestion.frame)
+        self.select_object(suggestion.object_id)
+        self.said.emit(f"Frame {suggestion.frame}, object {suggestion.object_id}: {suggestion.reason}")
+
+    def _on_suggested(self) -> None:
+        self._suggesting = None
+
+
+def quality_of(scores: np.ndarray) -> np.ndarray:
+    """Return a model's scores as quality in 0..1, (T, Q) float32.
+
+    Scores in 0..1 are estimates of the overlap with the true mask and stay what they are. Others tell
+    better from worse and nothing more: they are stretched, 5 % of outliers at the low end left out.
+    """
+    quality: np.ndarray = np.asarray(scores, np.float32)
+    if quality.size == 0 or (np.nanmin(quality) >= 0 and np.nanmax(quality) <= 1):
+        return quality
+    low, high = float(np.nanpercentile(quality, 5)), float(np.nanmax(quality))
+    return np.clip((quality - low) / max(high - low, 1e-9), 0, 1).astype(np.float32)
+
+
+def _objects(ids: Sequence[int]) -> str:
+    return ("object " if len(ids) == 1 else "objects ") + ", ".join(map(str, ids))

@@ -1,0 +1,34 @@
+"""A part of the dock that folds away under its title."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QIcon, QPixmap
+from qtpy.QtWidgets import QSizePolicy, QWidget
+from superqt import QCollapsible
+
+
+class Fold(QCollapsible):
+    """Folded at first; a click on the title opens and closes it.
+
+    Parameters
+    ----------
+    title : str
+        What is inside.
+    content : QWidget
+        What to show when it is open.
+    """
+
+    def __init__(self, title: str, *content: QWidget) -> None:
+        # The arrow is part of the text: superqt paints its own in black, before napari sets the theme.
+        nothing = QPixmap(1, 1)
+        nothing.fill(Qt.GlobalColor.transparent)
+        super().__init__(f"▸  {title}", expandedIcon=QIcon(nothing), collapsedIcon=QIcon(nothing))
+        self._title = title
+        self.toggled.connect(self._on_toggled)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        for widget in content:
+            self.addWidget(widget)
+
+    def _on_toggled(self, is_open: bool) -> None:
+        self.setText(f"{'▾' if is_open else '▸'}  {self._title}")

@@ -1,0 +1,97 @@
+"""Accept and reject: what a run proposes, for all frames, the selected ones, one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ..proposal_controller import ProposalController
+from ..review_controller import ReviewController
+
+
+class ProposalBox(QWidget):
+    """Shows how much of a proposal is open, and decides about it; hidden while there is none.
+
+    Parameters
+    ----------
+    proposals : ProposalController
+        What owns the proposal.
+    review : ReviewController
+        What knows the shown frame and the selected object.
+    """
+
+    def __init__(self, proposals: ProposalController, review: ReviewController) -> None:
+        super().__init__()
+        self._proposals = proposals
+        self._review = review
+        self.open_label = QLabel()
+        self.open_label.setWordWrap(True)
+        self.shown_button = QPushButton("Show the proposed masks")
+        self.shown_button.setToolTip("See the proposed masks instead of yours, and back.  [T]")
+        self.accept_all = _button("Accept all", "Take every proposed mask; Ctrl-Z takes it back.  [Shift-A]")
+        self.reject_all = _button("Reject all", "Keep all your masks as they are.  [Shift-D]")
+        self.accept_frame = _button("", "Take the proposed masks of these frames.  [A]")
+        self.reject_frame = _button("", "Keep your masks of these frames.  [D]")
+        self.accept_object = _button("", "Take every proposed mask of the selected object.")
+        self.reject_object = _button("", "Keep your masks of the selected object.")
+        grid = QGridLayout()
+        for line, pair in enumerate(
+            (
+                (self.accept_frame, self.reject_frame),
+                (self.accept_object, self.reject_object),
+                (self.accept_all, self.reject_all),
+            )
+        ):
+            for column, button in enumerate(pair):
+                grid.addWidget(button, line, column)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.open_label)
+        layout.addWidget(self.shown_button)
+        layout.addLayout(grid)
+        self._connections: list[tuple[Any, Any]] = [
+            (self.shown_button.clicked, proposals.toggle_shown),
+            (self.accept_all.clicked, lambda: proposals.accept()),
+            (self.reject_all.clicked, lambda: proposals.reject()),
+            (self.accept_frame.clicked, lambda: proposals.accept(review.selected_frames)),
+            (self.reject_frame.clicked, lambda: proposals.reject(review.selected_frames)),
+            (self.accept_object.clicked, lambda: proposals.accept(object_ids=[review.object_id])),
+            (self.reject_object.clicked, lambda: proposals.reject(object_ids=[review.object_id])),
+            (proposals.changed, self._show_state),
+            (review.frame_changed, self._show_state),
+            (review.object_changed, self._show_state),
+            (review.range_changed, self._show_state),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        self._show_state()
+
+    def shut_down(self) -> None:
+        """Let go of the controllers."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._connections = []
+
+    def _show_state(self, *_: object) -> None:
+        self.setVisible(self._proposals.is_open)
+        frames = self._proposals.open_frames()
+        count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+        self.open_label.setText(f"{count} would change: blue is added, orange removed, yellow changes object.")
+        chosen = self._review.selected_frames
+        name = f"frame {chosen[0]}" if len(chosen) == 1 else f"frames {chosen[0]}-{chosen[-1]}"
+        self._name(self.accept_frame, self.reject_frame, name, set(chosen) & set(frames))
+        self._name(self.accept_object, self.reject_object, f"object {self._review.object_id}", frames)
+
+    @staticmethod
+    def _name(accept: QPushButton, reject: QPushButton, name: str, something: Iterable[int]) -> None:
+        for button, verb in ((accept, "Accept"), (reject, "Reject")):
+            button.setText(f"{verb} {name}")
+            button.setEnabled(bool(list(something)))
+
+
+def _button(text: str, tooltip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    return button

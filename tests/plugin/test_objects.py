@@ -1,0 +1,191 @@
+"""Operations on objects: pixels and marks together, one undo step, ids that stay the user's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, square
+
+from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.plugin.error_map import COLOURS, TOO_LITTLE, TOO_MUCH, ErrorMap, error_marks, influence_text
+from napari_appearrefine.plugin.objects_controller import ObjectsController
+
+OTHER = 7
+
+
+@pytest.fixture
+def masks(model_viewer, review, small_jobs):
+    """The rough masks, the right part of which is another object."""
+    layer = model_viewer.layers["rough"]
+    data = make_rough_masks()
+    data[:, :, 30:][data[:, :, 30:] == OBJECT] = OTHER
+    layer.data = data
+    small_jobs.run()
+    return layer
+
+
+@pytest.fixture
+def objects(model_viewer, controller, review, proposals, small_jobs):
+    objects = ObjectsController(model_viewer, controller, review, proposals, small_jobs.start)
+    objects.sentences = []
+    objects.said.connect(objects.sentences.append)
+    return objects
+
+
+def state(review):
+    arrays, facts = review.table.to_arrays()
+    return {name: array.tolist() for name, array in arrays.items() if array.dtype.kind != "f"}, facts
+
+
+def changes(masks, review, act):
+    """Act; check that undo and redo restore pixels and marks exactly; return the pixels."""
+    before, marks_before = masks.data.copy(), state(review)
+    act()
+    after, marks_after = masks.data.copy(), state(review)
+    masks.undo()
+    np.testing.assert_array_equal(masks.data, before)
+    assert state(review) == marks_before
+    masks.redo()
+    np.testing.assert_array_equal(masks.data, after)
+    assert state(review) == marks_after
+    assert not review.table.column("edited").any()
+    return before, after
+
+
+def test_delete(masks, review, objects):
+    before, after = changes(masks, review, lambda: objects.delete(OTHER))
+    np.testing.assert_array_equal(after, np.where(before == OTHER, 0, before))
+    assert review.table.object_ids == [OBJECT]
+
+
+def test_merge(masks, review, objects):
+    before, after = changes(masks, review, lambda: objects.merge(OBJECT, OTHER))
+    np.testing.assert_array_equal(after, np.where(before == OTHER, OBJECT, before))
+    assert review.table.object_ids == [OBJECT]
+
+
+def test_swap_from_here_on(model_viewer, masks, review, objects):
+    model_viewer.dims.set_current_step(0, 5)
+    before, after = changes(masks, review, lambda: objects.swap_from_here(OBJECT, OTHER))
+    np.testing.assert_array_equal(after[:5], before[:5])
+    np.testing.assert_array_equal(after[5:] == OBJECT, before[5:] == OTHER)
+    np.testing.assert_array_equal(after[5:] == OTHER, before[5:] == OBJECT)
+
+
+def test_split_from_here_on(model_viewer, masks, review, objects):
+    model_viewer.dims.set_current_step(0, 4)
+    before, after = changes(masks, review, lambda: objects.split_from_here(OTHER))
+    np.testing.assert_array_equal(after[4:] == 8, before[4:] == OTHER)
+    assert review.table.object_ids == [OBJECT, OTHER, 8]
+
+
+def test_edits_of_a_deleted_object_do_not_bring_it_back(masks, review, objects):
+    masks.data_setitem(np.nonzero((masks.data == OTHER) & (np.arange(FRAMES) == 6)[:, None, None]), 0)
+    assert sorted(review.table.frames_with("edited", OTHER)) == [6]
+    objects.delete(OTHER)
+    review.tracker.check(range(FRAMES))
+    assert review.table.object_ids == [OBJECT]
+
+
+def test_operation_closes_the_proposal(model_viewer, masks, proposals, manual_jobs, objects):
+    proposals.run(RefineParameters(exemplars=2))
+    manual_jobs.run()
+    assert proposals.is_open
+    objects.delete(OTHER)
+    assert not proposals.is_open
+    assert proposals.rough is None
+
+
+def test_names_show_on_the_timeline(masks, review, objects):
+    objects.rename(OTHER, " fish ")
+    assert [row.title for row in review.rows()] == ["object 3", "fish"]
+    objects.rename(OTHER, "")
+    assert review.rows()[1].title == "object 7"
+
+
+def test_colours_and_hiding(masks, review, objects):
+    objects.recolour(OTHER, (1.0, 0.0, 0.0, 1.0))
+    assert review.rows()[1].colour == (255, 0, 0)
+    kept = review.rows()[0].colour
+    objects.toggle_hidden(OTHER)
+    assert masks.colormap.map(OTHER)[3] == 0
+    assert objects.is_hidden(OTHER)
+    objects.toggle_hidden(OTHER)
+    np.testing.assert_allclose(masks.colormap.map(OTHER), (1, 0, 0, 1))
+    assert review.rows()[0].colour == kept
+
+
+def test_new_object_takes_a_free_label(masks, objects):
+    assert objects.new() == 8
+    assert masks.selected_label == 8
+
+
+@pytest.mark.parametrize("corners", [((12, 10), (12, 10)), ((4, 1), (27, 23))], ids=["click", "box"])
+def test_object_grows_over_what_looks_alike(model_viewer, masks, review, objects, small_jobs, corners):
+    masks.data_setitem(np.nonzero(masks.data), 0)
+    model_viewer.dims.set_current_step(0, 0)
+    objects.grow_from(*np.array(corners))
+    small_jobs.run()
+    grown = masks.data[0] == 8
+    rows, columns = square(0)
+    truth = np.zeros_like(grown)
+    truth[rows, columns] = True
+    assert (grown & truth).sum() / (grown | truth).sum() > 0.7
+    assert sorted(review.table.frames_with("edited", 8)) == [0]
+    masks.undo()
+    assert not masks.data[0].any()
+    assert 8 not in review.table.object_ids
+
+
+def test_growing_over_another_object_is_one_sentence(model_viewer, masks, objects, small_jobs):
+    model_viewer.dims.set_current_step(0, 0)
+    objects.grow_from(np.array([12, 10]), np.array([12, 10]))
+    small_jobs.run()
+    assert "another object" in objects.sentences[-1]
+
+
+@pytest.fixture
+def error_map(model_viewer, controller, review, proposals, small_jobs):
+    from types import SimpleNamespace
+
+    def explain(clip, masks, frame, report, parameters):
+        now, truth = masks[frame] == OBJECT, make_truth()[frame] == OBJECT
+        return SimpleNamespace(
+            frame=frame,
+            too_much={OBJECT: (now & ~truth).astype(float)},
+            too_little={OBJECT: (truth & ~now).astype(float)},
+            influence={OBJECT: {0: 0.7, 4: 0.3}},
+        )
+
+    return ErrorMap(model_viewer, controller, review, proposals, small_jobs.start, explain)
+
+
+def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manual_jobs, error_map, small_jobs):
+    sentences = []
+    error_map.said.connect(sentences.append)
+    error_map.toggle()
+    assert sentences == ["The error map needs a run: press Refine first."]
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run()
+    model_viewer.dims.set_current_step(0, 5)
+    error_map.toggle()
+    small_jobs.run()
+    rough, truth = make_rough_masks()[5] != 0, make_truth()[5] != 0
+    np.testing.assert_array_equal(error_map.overlay.data == TOO_MUCH, rough & ~truth)
+    np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, truth & ~rough)
+    assert sentences[-1].startswith("Object 3 is shaped here by frame 0 (70 %), frame 4 (30 %)")
+    model_viewer.dims.set_current_step(0, 0)
+    assert not error_map.overlay.data.any()
+    model_viewer.dims.set_current_step(0, 2)
+    small_jobs.run()
+    np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, make_truth()[2] != 0)
+    error_map.toggle()
+    assert error_map.overlay is None
+    assert "likely errors" not in model_viewer.layers
+
+
+def test_error_marks_grade_what_is_likely():
+    marks = error_marks({1: np.array([[0.6, 0.3, 0, 0, 0]])}, {1: np.array([[0, 0, 0.6, 0.3, 0.1]])})
+    assert marks.tolist() == [[1, 3, 2, 4, 0]]
+    assert set(np.unique(marks)) - {0} <= set(COLOURS)
+    assert influence_text(4, {}) == "No exemplar shapes object 4 here."

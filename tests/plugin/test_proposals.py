@@ -1,0 +1,245 @@
+"""A run proposes, the person disposes: layers, accept, reject, undo, edits meanwhile, locks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import OBJECT, make_rough_masks, make_truth
+
+from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.core.proposal import ADDED, REMOVED
+from napari_appearrefine.core.review import Source
+
+WRONG = [2, 5, 6]
+
+
+@pytest.fixture
+def rough(model_viewer):
+    return model_viewer.layers["rough"]
+
+
+@pytest.fixture
+def run(manual_jobs, proposals):
+    def run():
+        proposals.run(RefineParameters(exemplars=3))
+        manual_jobs.run()
+
+    return run
+
+
+def put(layer, frame, label, rows=slice(0, 2), columns=slice(0, 2)):
+    grid = np.mgrid[frame : frame + 1, rows, columns].reshape(3, -1)
+    layer.data_setitem(tuple(grid), label)
+
+
+def test_run_proposes_and_writes_nothing(model_viewer, proposals, run, rough):
+    active = model_viewer.layers.selection.active = rough
+    run()
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough", "rough proposal", "changes"]
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+    np.testing.assert_array_equal(proposals.layer.data, make_truth())
+    assert rough.visible
+    assert not proposals.layer.visible
+    assert model_viewer.layers.selection.active == active
+    assert proposals.open_frames() == WRONG
+
+
+def test_changes_of_the_shown_frame_are_in_two_colours(model_viewer, proposals, run):
+    model_viewer.dims.set_current_step(0, 5)
+    run()
+    rough, truth = make_rough_masks()[5], make_truth()[5]
+    marks = proposals.overlay.data
+    np.testing.assert_array_equal(marks == ADDED, (truth != 0) & (rough == 0))
+    np.testing.assert_array_equal(marks == REMOVED, (truth == 0) & (rough != 0))
+    colours = {tuple(proposals.overlay.colormap.map(value)) for value in (ADDED, REMOVED)}
+    assert len(colours) == 2
+    model_viewer.dims.set_current_step(0, 0)
+    assert not proposals.overlay.data.any()
+
+
+def test_changes_show_while_the_run_goes_on(model_viewer, manual_jobs, proposals, review):
+    model_viewer.dims.set_current_step(0, 2)
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run_frames(3)
+    assert proposals.overlay.data.any()
+    assert not proposals.is_open
+    assert np.flatnonzero(review.rows()[0].marks).tolist() == [2]
+
+
+def test_accepting_all_is_one_undo_step_that_takes_marks_and_proposal_with_it(
+    model_viewer, proposals, review, run, rough
+):
+    run()
+    assert proposals.accept() == len(WRONG)
+    np.testing.assert_array_equal(rough.data, make_truth())
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
+    cells = review.table.cells(OBJECT)
+    assert (cells["source"] == Source.RUN).all()
+    assert cells["accepted"].all()
+    assert cells["present"].all()
+    assert not cells["edited"].any()
+    rough.undo()
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+    cells = review.table.cells(OBJECT)
+    assert (cells["source"] == Source.IMPORTED).all()
+    assert not (cells["accepted"] | cells["edited"]).any()
+    assert not cells["present"][2]
+    assert proposals.open_frames() == WRONG
+    assert model_viewer.layers[-1].name == "changes"
+    rough.redo()
+    np.testing.assert_array_equal(rough.data, make_truth())
+    assert (review.table.cells(OBJECT)["source"] == Source.RUN).all()
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
+
+
+def test_accepting_and_rejecting_frames(model_viewer, proposals, run, rough):
+    run()
+    proposals.accept([2])
+    proposals.reject([5])
+    expected = make_rough_masks()
+    expected[2] = make_truth()[2]
+    np.testing.assert_array_equal(rough.data, expected)
+    assert proposals.open_frames() == [6]
+    proposals.accept([5, 6])
+    expected[6] = make_truth()[6]
+    np.testing.assert_array_equal(rough.data, expected)
+    assert not proposals.is_open
+    for _ in range(2):
+        rough.undo()
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+
+
+def test_accepting_and_rejecting_objects(model_viewer, proposals, review, run, rough, small_jobs):
+    two = make_rough_masks()
+    two[two == OBJECT] = 7
+    two[:, :, :30][two[:, :, :30] == 7] = OBJECT
+    rough.data = two.copy()
+    small_jobs.run()
+    run()
+    proposed = proposals.layer.data.copy()
+    proposals.reject(object_ids=[OBJECT])
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data == OBJECT, two == OBJECT)
+    gained = (proposed == 7) & (two == 0)
+    assert gained.any()
+    np.testing.assert_array_equal(rough.data[gained], 7)
+
+
+def test_object_that_is_newer_than_the_proposal_is_no_part_of_it(proposals, run, rough):
+    run()
+    put(rough, 1, 9)
+    before = rough.data.copy()
+    assert proposals.accept(object_ids=[9]) == 0
+    np.testing.assert_array_equal(rough.data, before)
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data == 9, before == 9)
+
+
+def test_edits_made_meanwhile_win(model_viewer, manual_jobs, proposals, rough):
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run_frames(3)
+    put(rough, 5, OBJECT)
+    manual_jobs.run()
+    put(rough, 6, OBJECT)
+    edited = rough.data[[5, 6]].copy()
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data[[5, 6]], edited)
+    np.testing.assert_array_equal(rough.data[2], make_truth()[2])
+
+
+def test_frame_locked_after_the_run_is_not_written(proposals, review, run, rough):
+    run()
+    review.toggle_lock([5], [OBJECT])
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data[5], make_rough_masks()[5])
+    np.testing.assert_array_equal(rough.data[6], make_truth()[6])
+    assert review.table.cells(OBJECT)["source"][5] == Source.IMPORTED
+
+
+def test_lock_set_after_accepting_survives_the_undo(proposals, review, run, rough):
+    run()
+    proposals.accept()
+    review.toggle_lock([1], [OBJECT])
+    rough.undo()
+    assert sorted(review.table.frames_with("locked", OBJECT)) == [1]
+
+
+def test_edited_and_locked_frames_stay_bit_for_bit_over_the_whole_loop(model_viewer, proposals, review, run, rough):
+    put(rough, 2, OBJECT, slice(10, 30), slice(20, 30))
+    review.toggle_lock([5], [OBJECT])
+    kept = rough.data[[2, 5]].copy()
+    for _ in range(3):
+        run()
+        assert not set(proposals.open_frames()) & {2, 5}
+        proposals.accept()
+        np.testing.assert_array_equal(rough.data[[2, 5]], kept)
+    assert sorted(review.table.frames_with("edited", OBJECT)) == [2]
+
+
+def test_edited_frame_becomes_an_exemplar(proposals, review, run, rough, controller):
+    reports = []
+    controller.run_finished.connect(lambda result: reports.append(result.report))
+    put(rough, 5, OBJECT, slice(8, 24), slice(24, 40))
+    run()
+    assert 5 in reports[-1].exemplars[OBJECT]
+    assert review.table.cells(OBJECT)["exemplar"][5]
+
+
+def test_second_run_starts_from_the_masks_of_the_first(proposals, review, run, rough, manual_jobs):
+    run()
+    proposals.accept()
+    proposals.run(RefineParameters(exemplars=3))
+    np.testing.assert_array_equal(proposals.rough, make_rough_masks())
+    manual_jobs.run()
+    np.testing.assert_array_equal(rough.data, make_truth())
+    assert not proposals.is_open
+
+
+def test_new_run_replaces_the_proposal(model_viewer, run):
+    run()
+    run()
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough", "rough proposal", "changes"]
+
+
+def test_showing_the_proposed_masks_and_back(proposals, run, rough):
+    run()
+    proposals.toggle_shown()
+    assert (proposals.layer.visible, rough.visible, proposals.overlay.visible) == (True, False, False)
+    proposals.toggle_shown()
+    assert (proposals.layer.visible, rough.visible, proposals.overlay.visible) == (False, True, True)
+
+
+def test_cancelled_run_proposes_what_was_finished(manual_jobs, proposals, controller, rough):
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run_frames(4)
+    controller.cancel()
+    manual_jobs.run()
+    assert proposals.open_frames() == [2]
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data[2], make_truth()[2])
+    np.testing.assert_array_equal(rough.data[5], make_rough_masks()[5])
+
+
+@pytest.mark.parametrize("lost", ["rough proposal", "rough"])
+def test_losing_a_layer_ends_the_proposal(model_viewer, proposals, review, run, lost):
+    run()
+    model_viewer.layers.remove(lost)
+    if lost == "rough":
+        review.choose_masks(None)
+    assert not proposals.is_open
+    assert "changes" not in model_viewer.layers
+    assert proposals.accept() == 0
+
+
+def test_undoing_a_stroke_then_the_acceptance(proposals, review, run, rough):
+    run()
+    proposals.accept()
+    put(rough, 4, OBJECT)
+    assert sorted(review.table.frames_with("edited", OBJECT)) == [4]
+    rough.undo()
+    rough.undo()
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+    assert not review.table.column("edited").any()
+    rough.redo()
+    rough.redo()
+    assert sorted(review.table.frames_with("edited", OBJECT)) == [4]
