@@ -22,6 +22,7 @@ from .interface import ClipInputs, FeatureCache, RefinementModel
 from .resources import resources
 from .reuse import RunStore
 from .rounds import correct_in_rounds
+from .selection import with_true_scores
 
 
 def load_model(parameters: RefineParameters) -> RefinementModel:
@@ -119,9 +120,10 @@ def refine(
         )
         guidance = _checked(guidance or Guidance(), len(clip))
         inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
-        scores = _with_true_scores((yield from _scores(model, inputs, judged, judged_areas)), inputs)
+        scores = yield from _scores(model, inputs, judged, judged_areas)
         rounds = min(parameters.rounds, model.most_rounds)
         outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
+    scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
     yield Report(
         frames=len(clip),
@@ -169,15 +171,6 @@ def _scores(
     if areas:
         slots = [inputs.object_ids.index(object_id) for object_id in areas]
         scores[:, slots] = yield from model.score(replace(inputs, masks=judged, areas=areas))
-    return scores
-
-
-def _with_true_scores(scores: np.ndarray, inputs: ClipInputs) -> np.ndarray:
-    """Give true masks the best score there is: a person has judged them."""
-    scores = scores.copy()
-    for slot, object_id in enumerate(inputs.object_ids):
-        true_frames = sorted(inputs.guidance.truth.get(object_id, ()))
-        scores[true_frames, slot] = scores[:, slot].max()
     return scores
 
 

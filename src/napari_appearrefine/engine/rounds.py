@@ -14,7 +14,7 @@ from ..core.guidance import keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
 from .regions import PackedPlane
-from .selection import select_exemplars
+from .selection import select_exemplars, with_true_scores
 
 _SETTLED = 0.005
 
@@ -54,7 +54,7 @@ def correct_in_rounds(
     inputs : ClipInputs
         The clip, its masks and what a person decided.
     scores : ndarray
-        (T, Q) estimated quality of the masks.
+        (T, Q) estimated quality of the masks, before a person made some of them true.
     exemplars, rounds : int
         At most so many.
 
@@ -73,7 +73,8 @@ def correct_in_rounds(
         kept = KeptLabels((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
         changed, done = _Change(), 0
         yield Progress(stage, 0, len(inputs.clip))
-        for event in model.correct(inputs, scores, chosen):
+        weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
+        for event in model.correct(inputs, weighed, chosen):
             if isinstance(event, Progress):
                 yield event
                 continue

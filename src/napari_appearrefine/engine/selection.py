@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -54,6 +54,17 @@ def select_exemplars(
         free = [int(frame) for frame in ranked[:count] if all(abs(int(frame) - other) >= gap for other in first)]
         chosen[object_id] = sorted([*first, *free])
     return chosen
+
+
+def with_true_scores(scores: np.ndarray, object_ids: Sequence[int], guidance: Guidance) -> np.ndarray:
+    """Give true masks the best score there is, because a person has judged them; (T, Q) in and out.
+
+    Exemplars are chosen before, by the scores of the masks that were there: so those far from a true one stay.
+    """
+    scores = scores.copy()
+    for slot, object_id in enumerate(object_ids):
+        scores[sorted(guidance.truth.get(object_id, ())), slot] = scores[:, slot].max()
+    return scores
 
 
 def _spread(ranked: np.ndarray, count: int, gap: float) -> np.ndarray:
