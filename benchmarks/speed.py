@@ -2,7 +2,8 @@
 
 Each measurement runs in a process of its own. The clip is the included sample, played forth and back
 to the wanted length. The published networks get random weights: speed does not depend on their values.
-See README.md in this folder.
+A second table compares what the networks compute in a second with the fastest matrix product of this
+machine. See README.md in this folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from napari_appearrefine.core.events import Event, Progress, Report
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.files.report import write_json
 
+FRAMES_TO_COUNT = 14
+PEAK_SIDE = 2048
 RUNS = (("flow masks", "builtin"), ("flow masks", "oclr"), ("refinement", "builtin"), ("refinement", "published"))
 
 
@@ -104,7 +107,7 @@ def peak_memory() -> int:
 
 
 def measure(run: str, model: str, count: int, size: tuple[int, int], threads: int, device: str) -> dict[str, Any]:
-    """Run one job in this process; return seconds a frame and peak memory of its stages."""
+    """Run one job in this process; return seconds a frame and peak memory of its stages, and the networks' work."""
     import torch
 
     from napari_appearrefine.engine.flow_masks import flow_masks
@@ -113,19 +116,58 @@ def measure(run: str, model: str, count: int, size: tuple[int, int], threads: in
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     clip, masks = sample(count, size)
+    short, short_masks = sample(min(count, FRAMES_TO_COUNT), size)
     with tempfile.TemporaryDirectory() as folder:
         files = {} if model == "builtin" else random_checkpoints(Path(folder))
         before = peak_memory()
         if run == "flow masks":
             parameters = FlowMaskParameters(model=model, device=device, checkpoint=files.get("checkpoint"))
             stages = _timed(flow_masks(clip, parameters), {"": run}, count)
+            operations = _operations(flow_masks(short, parameters), len(short))
         else:
             files.pop("checkpoint", None)
-            settings = RefineParameters(model=model, device=device, **files)
+            settings = RefineParameters(model=model, device=device, cache_dir=Path(folder) / "cache", **files)
             loaded = load_model(settings)
             names = {"": "selection", "Correcting frames": "correction"}
             stages = _timed(refine(clip, masks, settings, model=loaded), names, count)
-    return {"model": model, "frames": count, "memory_before": before, "stages": stages}
+            again = {"": "selection, 2nd run", "Correcting frames": "correction, 2nd run"}
+            stages |= _timed(refine(clip, masks, settings, model=loaded), again, count)
+            nothing_kept = replace(settings, cache=False)
+            operations = _operations(refine(short, short_masks, nothing_kept, model=loaded), len(short))
+    return {
+        "run": run,
+        "model": model,
+        "frames": count,
+        "memory_before": before,
+        "stages": stages,
+        "operations_a_frame": operations,
+        "peak_operations": peak_operations(device),
+    }
+
+
+def _operations(events: Any, count: int) -> float:
+    """Return the multiplications and additions a frame of the networks in a run."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        for _ in events:
+            pass
+    return counter.get_total_flops() / count
+
+
+def peak_operations(device: str) -> float:
+    """Return the operations a second of a large float32 matrix product here, the best of several."""
+    import torch
+
+    from napari_appearrefine.engine.device import pick_device
+
+    left, right = torch.rand(2, PEAK_SIDE, PEAK_SIDE, device=pick_device(device))
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        float((left @ right)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * PEAK_SIDE**3 / best
 
 
 def _timed(events: Any, names: dict[str, str], count: int) -> dict[str, dict[str, float]]:
@@ -156,10 +198,50 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.setdefault((stage, result["model"]), {})[result["frames"]] = (
                 f"{figures['seconds_a_frame']:.3f} s {figures['peak_memory'] / 2**20:6.0f} MiB"
             )
-    lines = [f"{'stage':12} {'model':10}" + "".join(f"{f'{count} frames':>22}" for count in counts)]
+    lines = [f"{'stage':20} {'model':10}" + "".join(f"{f'{count} frames':>22}" for count in counts)]
     for (stage, model), row in cells.items():
-        lines.append(f"{stage:12} {model:10}" + "".join(f"{row.get(count, '-'):>22}" for count in counts))
+        lines.append(f"{stage:20} {model:10}" + "".join(f"{row.get(count, '-'):>22}" for count in counts))
     return "\n".join(lines)
+
+
+def roofline(results: list[dict[str, Any]]) -> str:
+    """Return one line a run: what its networks compute, and which share of the machine's peak that reaches."""
+    lines = [f"{'run':12} {'model':10} {'frames':>6} {'GFLOP/frame':>12} {'GFLOP/s':>8} {'peak':>8} {'share':>6}"]
+    for result in results:
+        reached, peak = operations_a_second(result), result["peak_operations"]
+        lines.append(
+            f"{result['run']:12} {result['model']:10} {result['frames']:6} {result['operations_a_frame'] / 1e9:12.1f} "
+            f"{reached / 1e9:8.0f} {peak / 1e9:8.0f} {reached / peak:6.0%}"
+        )
+    return "\n".join(lines)
+
+
+def operations_a_second(result: dict[str, Any]) -> float:
+    """Return what the networks compute in a second of a whole first run, everything else included in its time."""
+    first = [figures for stage, figures in result["stages"].items() if not stage.endswith("2nd run")]
+    return float(result["operations_a_frame"] / sum(figures["seconds_a_frame"] for figures in first))
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw seconds a frame and peak memory of every stage against the number of frames."""
+    from matplotlib.figure import Figure
+
+    lines: dict[str, list[tuple[int, float, float]]] = {}
+    for result in results:
+        for stage, figures in result["stages"].items():
+            point = (result["frames"], figures["seconds_a_frame"], figures["peak_memory"] / 2**30)
+            lines.setdefault(f"{stage}, {result['model']}", []).append(point)
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    times, memories = figure.subplots(1, 2)
+    for name, points in lines.items():
+        frames, seconds, gibibytes = zip(*sorted(points), strict=True)
+        times.plot(frames, seconds, marker="o", label=name)
+        memories.plot(frames, gibibytes, marker="o")
+    times.set(xlabel="frames", ylabel="seconds a frame", yscale="log")
+    memories.set(xlabel="frames", ylabel="peak memory (GiB)", ylim=(0, None))
+    figure.legend(loc="outside right upper", fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,6 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: one for each CPU")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw times and memory (needs matplotlib)")
     parser.add_argument("--one", nargs=3, metavar=("STAGE", "MODEL", "FRAMES"), help="measure here, print JSON")
     given = parser.parse_args(arguments)
     if given.one:
@@ -184,8 +267,8 @@ def main(arguments: list[str] | None = None) -> int:
         for count in given.frames:
             command = [sys.executable, __file__, "--one", run, model, str(count), "--size", *map(str, given.size)]
             command += ["--threads", str(given.threads), "--device", given.device]
-            # The number of threads must be known before the first numerical library starts.
-            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads)}
+            # Both must be known before torch is loaded, which happens here before the package could say the latter.
+            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "OMP_WAIT_POLICY": "PASSIVE"}
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 print(f"{run} with {model} on {count} frames failed:\n{done.stderr}", file=sys.stderr)
@@ -197,7 +280,9 @@ def main(arguments: list[str] | None = None) -> int:
                 machine = {"processor": platform.processor() or platform.machine(), "threads": given.threads}
                 figures = {"machine": machine, "size": given.size, "device": given.device, "results": results}
                 write_json(given.json, figures)
-    print(table(results))
+    print(table(results), roofline(results), sep="\n\n")
+    if given.picture:
+        draw(results, given.picture)
     return 0
 
 

@@ -255,10 +255,23 @@ def test_a_write_that_the_system_really_refuses(video: Path, masks: Path, out: P
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--exemplars", 0), ("--exemplars", 51), ("--device", "abacus"), ("--model", "none")]
+    ("flag", "value"),
+    [
+        ("--exemplars", 0),
+        ("--exemplars", 51),
+        ("--device", "abacus"),
+        ("--model", "none"),
+        ("--precision", "half"),
+        ("--memory-limit", 1),
+    ],
 )
 def test_settings_out_of_limits(flag: str, value: object, video: Path, masks: Path, out: Path) -> None:
     refuse(["refine", video, "--masks", masks, "-o", out, flag, value], out, flag, str(value))
+
+
+def test_cache_dir_is_a_file(video: Path, masks: Path, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("in the way")
+    refuse(["refine", video, "--masks", masks, "-o", out, "--cache-dir", tmp_path / "kept"], out, "kept")
 
 
 def test_flow_model_of_run_is_named_as_its_flag(video: Path, out: Path) -> None:

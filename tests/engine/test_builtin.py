@@ -113,7 +113,7 @@ def test_an_empty_mask_is_never_good(model, fish):
     clip, truth = fish
     holed = truth.copy()
     holed[4] = 0
-    refined, report = finish(refine(clip, holed, model=model))
+    refined, report = finish(refine(clip, holed, RefineParameters(rounds=1), model=model))
     assert report.scores[4] == [0.0, 0.0]
     assert all(4 not in frames for frames in report.exemplars.values())
     assert region(refined[4:5], truth[4:5]) > 0.4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -204,6 +206,34 @@ def test_cues_of_loose_images_equal_those_of_the_clip() -> None:
     _, _, streamed = list(iterate_motion_cues(Clip(frames)))[4]
     assert np.array_equal(loose.residual, streamed.residual)
     assert np.array_equal(loose.inconsistency, streamed.inconsistency)
+
+
+def test_cues_do_not_depend_on_the_number_of_threads() -> None:
+    clip = Clip(panning(7, (2, 1)))
+    one, three = (list(iterate_motion_cues(clip, workers=workers)) for workers in (1, 3))
+    assert [frame for frame, _, _ in three] == list(range(7))
+    for (_, image, cues), (_, other_image, other) in zip(one, three, strict=True):
+        assert np.array_equal(image, other_image)
+        assert np.array_equal(cues.flow, other.flow)
+        assert np.array_equal(cues.residual, other.residual)
+
+
+def test_a_damaged_frame_ends_the_cues_and_leaves_no_thread() -> None:
+    class Damaged:
+        shape, dtype = (20, 64, 64), np.dtype(np.uint8)
+
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, frame: int) -> np.ndarray:
+            if frame == 12:
+                raise OSError("frame 12 is damaged")
+            return np.zeros((64, 64), np.uint8)
+
+    before = threading.active_count()
+    with pytest.raises(OSError, match="frame 12 is damaged"):
+        list(iterate_motion_cues(Clip(Damaged())))
+    assert threading.active_count() == before
 
 
 def test_a_single_frame_has_no_motion() -> None:

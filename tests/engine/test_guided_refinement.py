@@ -140,7 +140,18 @@ def test_selection_follows_pins_and_bans():
     (chosen,) = set(pinned[5]) - {2, 19}
     assert abs(chosen - 2) >= 20 / 6
     more = select_exemplars(scores, areas, 2, guidance=Guidance(truth={5: {4, 9, 14}}))
-    assert more == {5: [4, 9, 14]}
+    assert more == {5: [0, 1, 4, 9, 14]}
+
+
+def test_a_true_frame_leaves_exemplars_far_from_it_as_they_were():
+    rng = np.random.default_rng(0)
+    areas = {1: np.full(80, 9)}
+    for _ in range(20):
+        scores = rng.random((80, 1))
+        before = set(select_exemplars(scores, areas, 8, spread=True)[1])
+        after = set(select_exemplars(scores, areas, 8, spread=True, guidance=Guidance(truth={1: {40}}))[1])
+        assert 40 in after
+        assert all(abs(frame - 40) < 80 / 16 for frame in before ^ after)
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_looped_frames_go_forth_and_back():
     assert [int(looped[t].max()) for t in range(11)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]
 
 
-def test_stages_are_split_at_their_progress():
+def test_stages_are_split_at_their_progress(tmp_path):
     from napari_appearrefine.core.events import Report
 
     script = _script("speed")
@@ -155,8 +155,16 @@ def test_stages_are_split_at_their_progress():
     stages = script._timed(iter(events), {"": "selection", "Correcting frames": "correction"}, 2)
     assert list(stages) == ["selection", "correction"]
     assert all(figures["peak_memory"] > 2**20 for figures in stages.values())
-    results = [{"model": "builtin", "frames": n, "stages": stages} for n in (50, 100)]
+    stages["selection"]["seconds_a_frame"], stages["correction"]["seconds_a_frame"] = 0.03, 0.01
+    again = {"selection, 2nd run": {"seconds_a_frame": 0.01, "peak_memory": 2**30}}
+    work = {"run": "refinement", "model": "builtin", "operations_a_frame": 2e9, "peak_operations": 2e11}
+    results = [{"frames": n, "stages": stages | again, **work} for n in (50, 100)]
     json.dumps(results)
     assert "100 frames" in script.table(results)
+    assert script.roofline(results).splitlines()[-1].split() == [
+        "refinement", "builtin", "100", "2.0", "50", "200", "25%"
+    ]  # fmt: skip
+    script.draw(results, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(RuntimeError, match="no report"):
         script._timed(iter(events[:2]), {"": "selection"}, 2)

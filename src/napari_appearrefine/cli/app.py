@@ -115,6 +115,10 @@ def _refine(
     exemplars: options.Exemplars = RefineParameters.exemplars,
     rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = RefineParameters.precision,
+    memory_limit: options.MemoryLimit = None,
+    cache: options.Cache = RefineParameters.cache,
+    cache_dir: options.CacheDir = None,
     report: options.ReportFile = None,
 ) -> None:
     """Choose the good masks of a video and repair the others from them."""
@@ -132,6 +136,10 @@ def _refine(
         dino16=dino16,
         edges=edges,
         sam_checkpoint=sam_checkpoint,
+        precision=precision,
+        memory_limit=memory_limit,
+        cache=cache,
+        cache_dir=cache_dir,
     )
     frames = refine_masks(video, masks, output, parameters, report)
     typer.echo(f"{frames} refined masks in {output}")
@@ -161,6 +169,10 @@ def _run(
     exemplars: options.Exemplars = RefineParameters.exemplars,
     rounds: options.Rounds = RefineParameters.rounds,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = RefineParameters.precision,
+    memory_limit: options.MemoryLimit = None,
+    cache: options.Cache = RefineParameters.cache,
+    cache_dir: options.CacheDir = None,
     report: options.ReportFile = None,
 ) -> None:
     """Compute masks from motion, then refine them."""
@@ -181,6 +193,10 @@ def _run(
         dino16=dino16,
         edges=edges,
         sam_checkpoint=sam_checkpoint,
+        precision=precision,
+        memory_limit=memory_limit,
+        cache=cache,
+        cache_dir=cache_dir,
     )
     frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
     typer.echo(f"{frames} refined masks in {output}")

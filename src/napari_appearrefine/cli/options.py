@@ -18,7 +18,7 @@ def _option(parameters: type, name: str, *flags: str) -> Any:
     return typer.Option(
         *(flags or ("--" + name.replace("_", "-"),)),
         help=setting.metadata["help"],
-        metavar="|".join(choices) if choices else "PATH" if is_file else "N",
+        metavar="|".join(choices) if choices else "PATH" if is_file else None if setting.type == "bool" else "N",
     )
 
 
@@ -60,6 +60,10 @@ SelectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "selector_
 CorrectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "corrector_checkpoint")]
 Dino8 = Annotated[Path | None, _option(RefineParameters, "dino8")]
 Dino16 = Annotated[Path | None, _option(RefineParameters, "dino16")]
+Precision = Annotated[str, _option(RefineParameters, "precision")]
+MemoryLimit = Annotated[int | None, _option(RefineParameters, "memory_limit")]
+Cache = Annotated[bool, _option(RefineParameters, "cache", "--cache/--no-cache")]
+CacheDir = Annotated[Path | None, _option(RefineParameters, "cache_dir")]
 
 FlowModel = Annotated[str, _option(FlowMaskParameters, "model")]
 RunFlowModel = Annotated[

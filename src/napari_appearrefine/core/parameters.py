@@ -14,6 +14,7 @@ FLOWS = ("dis", "raft")
 CORRECTORS = ("network", "propagate")
 EDGES = ("own", "sam")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def _setting(default: Any, help: str, **limits: Any) -> Any:
@@ -69,6 +70,28 @@ class RefineParameters:
     )
     sam_checkpoint: Path | None = _setting(
         None, "A checkpoint of SAM (ViT-B, ViT-L or ViT-H).", only_for="sam", of="edges"
+    )
+    precision: str = _setting(
+        "auto",
+        "How the published networks compute: auto takes half precision on a GPU, float32 on a CPU.",
+        choices=PRECISIONS,
+        in_form=False,
+    )
+    memory_limit: int | None = _setting(
+        None,
+        "How many MiB features may take in memory; 1024 if neither this nor NAPARI_APPEARREFINE_MEMORY_LIMIT is set.",
+        minimum=64,
+        maximum=1 << 20,
+        in_form=False,
+    )
+    cache: bool = _setting(
+        True, "Keep features on disk, so that the next run on the same video is quicker.", in_form=False
+    )
+    cache_dir: Path | None = _setting(
+        None,
+        "Folder for features, instead of NAPARI_APPEARREFINE_CACHE or the system's folder for caches.",
+        folder=True,
+        in_form=False,
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _REACH = 16.0
-_CARE = 2.0
+_WITHOUT_MOTION = 0.3
+_DOUBT = 0.3
 _FAIR = 0.75
 
 
@@ -23,7 +24,7 @@ class Suggestion:
     object_id : int
         The object that needs it most there.
     gain : float
-        How much the whole clip is expected to gain, in frames of wholly wrong masks that become right.
+        How much the whole clip is expected to gain, see :func:`expected_gains`; for comparison only.
     reason : str
         One sentence on why.
     """
@@ -39,11 +40,12 @@ def expected_gains(
 ) -> np.ndarray:
     """Estimate how much the clip gains if one frame of one object is corrected.
 
-    The correction of frame ``f`` is taken to help frame ``t`` by ``k(f, t) = exp(-|f - t| / reach) * w^2``, where ``w``
-    is the product of the links between them: it reaches as far as the object can be followed. What is lost in
-    ``t`` is ``1 - quality(t)``. As much of it as the best of the true frames helps is not gained again. So
+    The correction of frame ``f`` is taken to help frame ``t`` by
+    ``k(f, t) = exp(-|f - t| / reach) * (0.3 + 0.7 w^2)``, where ``w`` is the product of the links between them: a
+    part of the help goes as far as the object can be followed. What is lost in ``t`` is ``1 - quality(t)``, and 0.3
+    more because estimates are not certain. As much of it as the best of the true frames helps is not gained again. So
 
-    ``gain(f) = sum_t (1 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
+    ``gain(f) = sum_t (1.3 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
 
     which is the step of the greedy algorithm for the facility-location problem (Nemhauser, Wolsey and
     Fisher, "An analysis of approximations for maximizing submodular set functions", 1978).
@@ -65,16 +67,15 @@ def expected_gains(
     ndarray
         (T,) float64, 0 for known frames.
     """
-    lost = 1 - np.clip(np.where(np.isnan(quality), 0.5, quality), 0, 1)
+    lost = 1 + _DOUBT - np.clip(np.where(np.isnan(quality), 0.5, quality), 0, 1)
     lost = np.where(known, 0.0, lost)
-    place = _places(len(quality), links, reach)
+    helps = _Help(len(quality), links, reach)
     covered = np.zeros(len(quality))
-    for frame in np.flatnonzero(known):
-        covered = np.maximum(covered, np.exp(-np.abs(place - place[frame])))
+    for frame in np.flatnonzero(known).tolist():
+        covered = np.maximum(covered, helps.of(frame))
     gains = np.zeros(len(quality))
-    for frame in np.flatnonzero(~known):
-        helped = np.exp(-np.abs(place - place[frame]))
-        gains[frame] = float((lost * np.maximum(helped - covered, 0)).sum())
+    for frame in np.flatnonzero(~known).tolist():
+        gains[frame] = float((lost * np.maximum(helps.of(frame) - covered, 0)).sum())
     return gains
 
 
@@ -115,8 +116,7 @@ def next_to_fix(
     total = gains.sum(axis=1)
     frame = int(np.argmax(total))
     slot = int(np.argmax(np.where(known[frame], -1.0, gains[frame])))
-    place = _places(len(quality), of_objects[slot], reach)
-    near = np.abs(place - place[frame]) <= 1
+    near = _Help(len(quality), of_objects[slot], reach).of(frame) > np.exp(-1)
     return Suggestion(
         frame, object_ids[slot], float(total[frame]), _reason(frame, quality[:, slot], known[:, slot], near)
     )
@@ -142,12 +142,20 @@ def next_unreviewed(reviewed: np.ndarray, frame: int, step: int = 1) -> int | No
     return None
 
 
-def _places(frames: int, links: np.ndarray | None, reach: float) -> np.ndarray:
-    """Put the frames on a line so that one helps another by the exponential of minus their distance."""
-    steps = np.full(max(frames - 1, 0), 1 / reach)
-    if links is not None:
-        steps -= _CARE * np.log(np.clip(links, 1e-3, 1))
-    return np.concatenate([[0.0], np.cumsum(steps)])
+class _Help:
+    """How much the correction of one frame helps every other, as :func:`expected_gains` describes it."""
+
+    def __init__(self, frames: int, links: np.ndarray | None, reach: float) -> None:
+        self._times = np.arange(frames) / reach
+        # Where the object can be followed there is no loss on the way: the logarithm of the link is 0.
+        steps = np.zeros(max(frames - 1, 0)) if links is None else -2 * np.log(np.clip(links, 1e-3, 1))
+        self._lost_on_the_way = np.concatenate([[0.0], np.cumsum(steps)])
+
+    def of(self, frame: int) -> np.ndarray:
+        """Return the help of one frame for each, (T,) float64 in 0..1."""
+        followed = np.exp(-np.abs(self._lost_on_the_way - self._lost_on_the_way[frame]))
+        near = np.exp(-np.abs(self._times - self._times[frame]))
+        return np.asarray(near * (_WITHOUT_MOTION + (1 - _WITHOUT_MOTION) * followed))
 
 
 def _reason(frame: int, quality: np.ndarray, known: np.ndarray, near: np.ndarray) -> str:

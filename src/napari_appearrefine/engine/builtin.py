@@ -14,7 +14,8 @@ from ..core.labels import label_dtype
 from .absence import frames_of_guesses, gap_at, guess
 from .boxes import whole
 from .builtin_memory import Weights, exemplar_weights, influence, reused, weights_near
-from .builtin_weights import inference_dtype, load_part
+from .builtin_weights import inference_dtype, load_calibration, load_part
+from .calibration import Calibration
 from .flow import WORKING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
@@ -48,6 +49,8 @@ class BuiltinModel:
         Where to compute.
     side : int
         Shorter side of the working grid in pixels.
+    calibration : Calibration, optional
+        From raw estimates to IoUs.
     """
 
     name = "builtin"
@@ -55,13 +58,19 @@ class BuiltinModel:
     most_rounds = 3
 
     def __init__(
-        self, backbone: Backbone, network: MatchingNetwork, device: torch.device, side: int = WORKING_SIDE
+        self,
+        backbone: Backbone,
+        network: MatchingNetwork,
+        device: torch.device,
+        side: int = WORKING_SIDE,
+        calibration: Calibration | None = None,
     ) -> None:
         self._backbone = backbone
         self._network = network
         self._device = device
         self._dtype = inference_dtype(device)
         self._side = side
+        self._calibration = calibration or Calibration.none()
         self._drawer = ObjectDrawer(network, device, self._dtype)
         self._fitted = {side: self}
 
@@ -77,7 +86,7 @@ class BuiltinModel:
         backbone, network = Backbone(), MatchingNetwork()
         load_part(backbone, "backbone", device)
         load_part(network, "matching", device)
-        return cls(backbone, network, device)
+        return cls(backbone, network, device, calibration=load_calibration())
 
     def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> BuiltinModel:
         """Return the model with a working grid on which the objects of a clip are not too small.
@@ -91,7 +100,7 @@ class BuiltinModel:
         """
         side = working_side(size, areas)
         if side not in self._fitted:
-            fitted = BuiltinModel(self._backbone, self._network, self._device, side)
+            fitted = BuiltinModel(self._backbone, self._network, self._device, side, self._calibration)
             fitted._fitted = self._fitted
             self._fitted[side] = fitted
         return self._fitted[side]
@@ -111,8 +120,17 @@ class BuiltinModel:
         Returns
         -------
         ndarray
-            (T, Q) float32: estimated IoU of each mask, 0 for an empty one.
+            (T, Q) float32: estimated IoU of each mask with the truth, calibrated so that it means the
+            same in every video; 0 for an empty one.
         """
+        return self._calibration((yield from self.raw_scores(inputs)))[0]
+
+    def uncertainty(self, scores: np.ndarray) -> np.ndarray:
+        """Return the standard deviation of the true IoU of masks with such scores, (T, Q) float32."""
+        return self._calibration.spread_at(scores)
+
+    def raw_scores(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+        """Judge every mask, without calibration: the soft IoU of each mask and its repair, (T, Q) float32."""
         witnesses = {
             object_id: dict.fromkeys(_spread(np.flatnonzero(area), area, _WITNESSES), 1.0)
             for object_id, area in inputs.areas.items()
@@ -179,7 +197,8 @@ class BuiltinModel:
                 0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
                 for plane, likely in zip(repaired, drawn, strict=True)
             ]
-            return self._merged(inputs, frame, masks, drawn, repaired), np.array(expected, np.float32)
+            quality, _ = self._calibration(np.array(expected, np.float32))
+            return self._merged(inputs, frame, masks, drawn, repaired), quality
 
         guesses = self._guesses_from(inputs, frame)
         labels, quality = reused(inputs, "correction", frame, weights, compute, [guesses, truth.depends_on(frame)])

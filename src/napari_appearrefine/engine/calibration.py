@@ -58,6 +58,10 @@ class Calibration:
 
         A raw estimate of 0, that of an empty mask, stays 0 and is certain.
         """
-        iou = np.interp(raw, self.estimate, self.iou)
-        spread = np.where(raw > 0, np.interp(raw, self.estimate, self.spread), 0)
-        return np.where(raw > 0, iou, 0).astype(np.float32), spread.astype(np.float32)
+        iou = np.where(raw > 0, np.interp(raw, self.estimate, self.iou), 0).astype(np.float32)
+        return iou, self.spread_at(iou)
+
+    def spread_at(self, iou: np.ndarray) -> np.ndarray:
+        """Return the standard deviation, float32, that belongs to estimated IoUs."""
+        spread = np.interp(iou, self.iou, self.spread)
+        return np.where(iou > 0, spread, 0).astype(np.float32)

@@ -86,19 +86,21 @@ def fit_camera(flow: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.nd
     points, prior = _sample_points(height, width)
     x, y = _coordinates(height, width)
     x, y = x.ravel()[points], y.ravel()[points]
-    u, v = flow.reshape(-1, 2)[points].astype(np.float64).T
+    u, v = np.ascontiguousarray(flow.reshape(-1, 2)[points].astype(np.float64).T)
     weights = prior.copy()
     if valid is not None:
-        trusted = np.asarray(valid, np.float64).ravel()[points]
+        trusted = np.asarray(valid).ravel()[points].astype(np.float64)
         # A picture that is flat nearly everywhere still has a camera: then every point must do.
         weights = prior * (trusted if np.count_nonzero(trusted) >= 0.02 * len(points) else trusted + 0.05)
     parameters = _dominant_affine(x, y, u, v, weights)
-    scale = _scale(_distances(parameters, x, y, u, v), weights)
+    design, target = _design(x, y), np.concatenate([u, v])
+    distances = _distances(parameters, design, target)
+    scale = _scale(distances, weights)
     for _ in range(_REWEIGHTINGS):
-        distances = _distances(parameters, x, y, u, v)
         inside = np.clip(1 - (distances / (_TUKEY * scale)) ** 2, 0, None) ** 2
-        parameters = _least_squares(x, y, u, v, weights * inside)
-        scale = _scale(_distances(parameters, x, y, u, v), weights)
+        parameters = _least_squares(design, target, weights * inside)
+        distances = _distances(parameters, design, target)
+        scale = _scale(distances, weights)
     return parameters, scale
 
 
@@ -150,34 +152,35 @@ def _dominant_affine(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray,
     median = np.zeros((1, 3, 2))
     median[0, 0] = np.median(flow, axis=0)
     candidates = np.concatenate([median, candidates])
-    misses = design[None] @ candidates - flow[None]
-    distances = np.hypot(misses[..., 0], misses[..., 1])
+    squared = (candidates[..., 0] @ design.T - u) ** 2 + (candidates[..., 1] @ design.T - v) ** 2
     # A soft count of agreeing points, at two tolerances: fine for a sharp fit,
     # coarse where parallax spreads the background.
-    agreement = sum((np.maximum(0, 1 - (distances / limit) ** 2) @ weights) for limit in (0.5, 2.0))
+    agreement = sum((np.maximum(0, 1 - squared / limit**2) @ weights) for limit in (0.5, 2.0))
     best = candidates[int(np.argmax(agreement))]
     return np.concatenate([best[:, 0], best[:, 1], np.zeros(2)])
 
 
-def _least_squares(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _design(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return (2 P, 8): what times the parameters gives the horizontal, then the vertical flow of all points."""
     design = np.zeros((2 * len(x), _PARAMETERS))
     design[: len(x), 0] = design[len(x) :, 3] = 1
     design[: len(x), 1] = design[len(x) :, 4] = x
     design[: len(x), 2] = design[len(x) :, 5] = y
     design[: len(x), 6], design[: len(x), 7] = x * x, x * y
     design[len(x) :, 6], design[len(x) :, 7] = x * y, y * y
+    return design
+
+
+def _least_squares(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     weighted = design * np.concatenate([weights, weights])[:, None]
     # A little ridge keeps few or ill-spread points from bending the plane.
     normal = design.T @ weighted + np.diag([1e-6] * 6 + [1e-3] * 2) * max(weights.sum(), 1e-9)
-    return np.asarray(np.linalg.solve(normal, weighted.T @ np.concatenate([u, v])))
+    return np.asarray(np.linalg.solve(normal, weighted.T @ target))
 
 
-def _distances(parameters: np.ndarray, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    a = parameters
-    bend = a[6] * x + a[7] * y
-    return np.asarray(
-        np.hypot(a[0] + a[1] * x + a[2] * y + bend * x - u, a[3] + a[4] * x + a[5] * y + bend * y - v), np.float64
-    )
+def _distances(parameters: np.ndarray, design: np.ndarray, target: np.ndarray) -> np.ndarray:
+    along_x, along_y = (design @ parameters - target).reshape(2, -1)
+    return np.asarray(np.hypot(along_x, along_y))
 
 
 def _scale(distances: np.ndarray, weights: np.ndarray) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -32,6 +34,13 @@ def pick_device(choice: str = "auto") -> torch.device:
     return torch.device(choice)
 
 
+def pick_precision(choice: str, device: torch.device) -> torch.dtype:
+    """Turn a user's choice of precision into a type; ``auto`` is half precision on CUDA, else float32."""
+    if choice == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[choice]
+
+
 def leave_a_core_free() -> None:
     """Let torch leave one core to the window; on one or two cores it takes what it can get.
 
@@ -40,3 +49,24 @@ def leave_a_core_free() -> None:
     cores = os.cpu_count() or 1
     if cores > 2:
         torch.set_num_threads(min(torch.get_num_threads(), cores - 1))
+
+
+@contextmanager
+def shared_threads(device: torch.device) -> Iterator[int]:
+    """Divide the threads that torch may use between its networks and other work beside them.
+
+    Too many threads cost more than too few: those of torch wait for each other, and one that finds
+    its core taken holds up all. Where a GPU runs the networks, all threads are for the other work.
+
+    Yields
+    ------
+    int
+        How many threads may do other work while networks run in this one.
+    """
+    threads = torch.get_num_threads()
+    others = threads if threads <= 2 or device.type != "cpu" else threads // 2
+    torch.set_num_threads(max(threads - others, 1))
+    try:
+        yield others
+    finally:
+        torch.set_num_threads(threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
 from ..core.parameters import FlowMaskParameters
-from .device import pick_device
+from .device import pick_device, shared_threads
 from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
@@ -153,11 +154,14 @@ def _tracked_masks(
     given = _given_flow(clip, parameters, device, size)
     tracker = Tracker()
     yield Progress("Measuring motion", 0, len(clip))
-    cues_of_frames = iterate_motion_cues(clip, size=size, flow_between=given)
-    found = ((model.foreground(image, cues), cues) for _, image, cues in cues_of_frames)
-    for frame, (probability, cues) in enumerate(steady(steady(found))):
-        tracker.advance(probability, cues)
-        yield Progress("Measuring motion", frame + 1, len(clip))
+    with (
+        shared_threads(device) as others,
+        closing(iterate_motion_cues(clip, size=size, flow_between=given, workers=others)) as cues_of_frames,
+    ):
+        found = ((model.foreground(image, cues), cues) for _, image, cues in cues_of_frames)
+        for frame, (probability, cues) in enumerate(steady(steady(found))):
+            tracker.advance(probability, cues)
+            yield Progress("Measuring motion", frame + 1, len(clip))
     chosen = choose_objects(tracker.tracks, tracker.neighbourhoods, tracker.absorptions, len(clip), parameters.objects)
     if not chosen:
         raise _nothing_moves(clip)

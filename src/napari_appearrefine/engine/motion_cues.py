@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..core.clip import Clip
+from ..core.read_ahead import ReadAhead
 from .camera import camera_flow, fit_camera
 from .flow import flow_pair, inconsistency, resize_frame, texture, to_grey, working_size
 
@@ -21,6 +24,7 @@ GAPS = (1, -1, 4, -4)
 _CONSISTENT = 1.5
 _FLAT_WINDOW = 5
 _UNCHANGED = 1.5
+_FRAMES_AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class MotionCues:
 FlowBetween = Callable[[int, int], np.ndarray | None]
 """From one frame's index to another's: the flow (h, w, 2) between them, or None to have it measured."""
 
+_Coming = tuple[Future[np.ndarray], Future[np.ndarray]]
+
 
 def cues_of(image: np.ndarray, neighbours: Mapping[int, np.ndarray], gaps: Sequence[int] = GAPS) -> MotionCues:
     """Compute the cues of one frame from images already in memory.
@@ -77,7 +83,7 @@ def cues_of(image: np.ndarray, neighbours: Mapping[int, np.ndarray], gaps: Seque
     gaps : sequence of int
         The gaps of the result.
     """
-    flows = {gap: (flow_pair(image, other), flow_pair(other, image)) for gap, other in neighbours.items()}
+    flows = {gap: (_measured(image, other, gap), _measured(other, image, -gap)) for gap, other in neighbours.items()}
     return _assemble(image, neighbours, flows, gaps, False)
 
 
@@ -87,10 +93,12 @@ def iterate_motion_cues(
     *,
     size: tuple[int, int] | None = None,
     flow_between: FlowBetween | None = None,
-) -> Iterator[tuple[int, np.ndarray, MotionCues]]:
+    workers: int = 1,
+) -> Generator[tuple[int, np.ndarray, MotionCues], None, None]:
     """Compute the cues of every frame, decoding each frame once and measuring each flow once.
 
-    Memory is flat: a few frames and flows at the working size, however long the clip. At the ends
+    The next few frames are worked on in other threads while the caller uses this one. Memory is
+    flat: a few frames and flows at the working size, however long the clip. At the ends
     of the clip a neighbour that does not exist is replaced by the opposite one, its flow negated;
     where neither exists, by the nearest gap that does, its flow scaled.
 
@@ -103,7 +111,9 @@ def iterate_motion_cues(
     size : tuple of int, optional
         The working size; :func:`flow.working_size` of the clip by default.
     flow_between : callable, optional
-        Gives flows computed elsewhere, in pixels of the working grid.
+        Gives flows computed elsewhere, in pixels of the working grid; called from other threads.
+    workers : int
+        Threads that measure, besides the one that decodes; the result is the same for any number.
 
     Yields
     ------
@@ -123,19 +133,49 @@ def iterate_motion_cues(
         raise ValueError("motion needs two frames and gaps other than 0")
     size = size or working_size(clip.size)
     reach = max(abs(gap) for gap in gaps)
-    images: _Recent[int, np.ndarray] = _Recent(lambda frame: resize_frame(clip.rgb(frame), size), 4 * reach)
 
-    def measure(pair: tuple[int, int]) -> np.ndarray:
+    def measure(pair: tuple[int, int], image: np.ndarray, other: np.ndarray) -> np.ndarray:
         given = flow_between(*pair) if flow_between else None
-        return flow_pair(images(pair[0]), images(pair[1])) if given is None else given
+        return _measured(image, other, pair[1] - pair[0]) if given is None else given
 
-    # A pair of frames is used first by the earlier and again, |gap| frames on, by the later one.
-    flows = _Recent(measure, 4 * (reach + 1) * len({abs(gap) for gap in gaps}))
-    for frame in range(len(clip)):
-        wanted = _gaps_within(len(clip), frame, gaps)
-        near = {gap: (flows((frame, frame + gap)), flows((frame + gap, frame))) for gap in wanted}
-        others = {gap: images(frame + gap) for gap in wanted}
-        yield frame, images(frame), _assemble(images(frame), others, near, gaps, flow_between is not None)
+    def assemble(image: np.ndarray, others: Mapping[int, np.ndarray], flows: Mapping[int, _Coming]) -> MotionCues:
+        # Never waits in vain: the pool takes its work up in order, and the flows came first.
+        arrived = {gap: (there.result(), back.result()) for gap, (there, back) in flows.items()}
+        return _assemble(image, others, arrived, gaps, flow_between is not None)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="motion-cues")
+    with closing(ReadAhead(lambda frame: resize_frame(clip.rgb(frame), size), len(clip))) as read:
+        images: _Recent[int, np.ndarray] = _Recent(read, 4 * reach)
+        # A pair of frames is used first by the earlier and again, |gap| frames on, by the later one.
+        flows: _Recent[tuple[int, int], Future[np.ndarray]] = _Recent(
+            lambda pair: pool.submit(measure, pair, images(pair[0]), images(pair[1])),
+            4 * (reach + 1) * len({abs(gap) for gap in gaps}),
+        )
+        coming: deque[tuple[int, np.ndarray, Future[MotionCues]]] = deque()
+        try:
+            for frame in range(len(clip)):
+                for following in range(frame + reach if frame else 0, min(frame + reach + 1, len(clip))):
+                    images(following)
+                wanted = _gaps_within(len(clip), frame, gaps)
+                others = {gap: images(frame + gap) for gap in wanted}
+                near = {gap: (flows((frame, frame + gap)), flows((frame + gap, frame))) for gap in wanted}
+                coming.append((frame, images(frame), pool.submit(assemble, images(frame), others, near)))
+                if len(coming) > workers + _FRAMES_AHEAD:
+                    yield _arrived(*coming.popleft())
+            while coming:
+                yield _arrived(*coming.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _measured(image: np.ndarray, other: np.ndarray, gap: int) -> np.ndarray:
+    # Motion over several frames is long and its outlines are blurred by what it covers: on real clips
+    # the masks came out as good without the finest scale there.
+    return flow_pair(image, other, fine=abs(gap) == 1)
+
+
+def _arrived(frame: int, image: np.ndarray, cues: Future[MotionCues]) -> tuple[int, np.ndarray, MotionCues]:
+    return frame, image, cues.result()
 
 
 def _gaps_within(length: int, frame: int, gaps: Sequence[int]) -> list[int]:
@@ -155,25 +195,30 @@ def _assemble(
     trusted: bool,
 ) -> MotionCues:
     grey = to_grey(image)
-    others = {gap: to_grey(neighbours[gap]) for gap in flows}
     # Flow from elsewhere may well know about flat regions.
     confidence = np.ones(grey.shape, np.float32) if trusted else flow_confidence(grey)
+    flat = confidence < 0.5
     measured: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, float]] = {}
     for gap, (there, back) in flows.items():
         missed = inconsistency(there, back)
-        # A flat region that stays as it is says, if anything, that the camera rests. Where there is
-        # little else, the camera would follow the objects.
-        rests = (confidence < 0.5) & _unchanged(grey, others[gap])
-        weights = np.where(rests, 1 - confidence, confidence * (missed < _CONSISTENT))
-        parameters, scale = fit_camera(np.where(rests[..., None], 0, there), weights)
-        residual = (there - camera_flow(parameters, grey.shape)) * confidence[..., None]
+        weights, still = confidence * (missed < _CONSISTENT), there
+        if flat.any():
+            # A flat region that stays as it is says, if anything, that the camera rests. Where there is
+            # little else, the camera would follow the objects.
+            rests = flat & _unchanged(grey, to_grey(neighbours[gap]))
+            weights, still = np.where(rests, 1 - confidence, weights), np.where(rests[..., None], 0, there)
+        parameters, scale = fit_camera(still, weights)
+        residual = there - camera_flow(parameters, grey.shape)
+        residual *= confidence[..., None]
         measured[gap] = there, residual, missed, scale
     chosen = []
     for gap in gaps:
         source = _stand_in(gap, measured)
         there, residual, missed, scale = measured[source]
-        factor = np.float32(gap / source)
-        chosen.append((there * factor, residual * factor, missed, scale * abs(gap / source)))
+        if source != gap:
+            factor = np.float32(gap / source)
+            there, residual, scale = there * factor, residual * factor, scale * abs(gap / source)
+        chosen.append((there, residual, missed, scale))
     flow, residual, missed, scales = zip(*chosen, strict=True)
     return MotionCues(
         gaps=tuple(gaps),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor
 from ..core.events import FrameLabels, Progress
 from ..core.labels import labels_of
 from ..core.parameters import RefineParameters
+from .builtin_weights import channels_last
 from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
+from .device import pick_precision
+from .feature_store import weights_digest
 from .interface import ClipInputs
 from .networks.attention import FRAMES_A_STEP, run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
@@ -23,6 +27,8 @@ from .networks.vit import CHANNELS, DinoViT
 from .selection import select_exemplars
 from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
+
+_KEPT_LEVELS = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class PublishedModel:
         Where to compute.
     window : int
         Frames that are corrected together; the released networks were trained with 7.
+    precision : torch.dtype
+        Of convolutions and matrix products; the rest is float32.
     """
 
     name = "published"
@@ -98,6 +106,7 @@ class PublishedModel:
         dino16: DinoViT,
         device: torch.device,
         window: int = WINDOW,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         # Without parameters that want gradients nothing is recorded, also between the yields of a generator,
         # where a torch.inference_mode() block would leak into whoever runs in the same thread.
@@ -105,8 +114,12 @@ class PublishedModel:
         self.corrector = corrector.to(device).eval().requires_grad_(False)
         self.dino8 = dino8.to(device).eval().requires_grad_(False)
         self.dino16 = dino16.to(device).eval().requires_grad_(False)
+        if device.type == "cpu":
+            channels_last(self.selector, device)
+            channels_last(self.corrector, device)
         self.device = device
         self.window = window
+        self._precision = precision
         self._absent: tuple[weakref.ref[ClipInputs], np.ndarray] | None = None
 
     @classmethod
@@ -126,6 +139,7 @@ class PublishedModel:
             load_network(DINO16, dino16, device),
             device,
             window,
+            pick_precision(parameters.precision, device),
         )
 
     def fitted_to(self, size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> PublishedModel:
@@ -146,9 +160,23 @@ class PublishedModel:
             ``image`` (128, 224, 3) uint8, ``dino8`` (448, 384) and ``dino16`` (112, 384) float32.
         """
         small = small_image(image)
-        rgb = self._tensor(normalised(small))[None]
-        dino8, dino16 = (network(rgb)[0].cpu().numpy() for network in (self.dino8, self.dino16))
+        rgb = self._images(small[None])
+        with self._autocast():
+            dino8, dino16 = (network(rgb)[0].float().cpu().numpy() for network in (self.dino8, self.dino16))
         return {"image": small, "dino8": dino8, "dino16": dino16}
+
+    @cached_property
+    def features_id(self) -> str:
+        """What features depend on besides the frame."""
+        return f"published 1 {self._precision} {weights_digest(self.dino8, self.dino16)}"
+
+    def pack(self, features: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        """Turn features into tensors for the disk."""
+        return {name: torch.from_numpy(values) for name, values in features.items()}
+
+    def unpack(self, kept: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """Turn tensors from the disk into features."""
+        return {name: values.numpy() for name, values in kept.items()}
 
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
         """Judge every mask by the selector.
@@ -250,8 +278,8 @@ class PublishedModel:
     def error_maps(self, gathered: SelectorInputs, masks: np.ndarray) -> Iterator[tuple[int, Tensor] | None]:
         """Predict where the masks of one object are wrong.
 
-        Frames are encoded twice, before and after the attention between frames, as keeping the
-        encoder's levels would take 3.4 MB a frame.
+        Frames are encoded before the attention between frames and decoded after it. The encoder's
+        levels take 3.4 MB a frame; those that find no room are computed again.
 
         Parameters
         ----------
@@ -267,14 +295,27 @@ class PublishedModel:
             after a step of work that gave no map yet.
         """
         chunks = _chunks(len(masks))
+        kept: dict[int, list[Tensor]] = {}
+        room = _KEPT_LEVELS
         embedded = []
         for chunk in chunks:
-            bottleneck = self._encode(gathered, masks, chunk)[-1]
-            embedded.append(self.selector.embed(bottleneck, self._tensor(gathered.dino16[chunk])))
+            for frame in chunk:
+                with self._autocast():
+                    levels = self._encode(gathered, masks, frame)
+                    dino16 = self._tensor(gathered.dino16[frame : frame + 1])
+                    embedded.append(self.selector.embed(levels[-1], dino16).float())
+                room -= sum(level.nbytes for level in levels)
+                if room > 0:
+                    kept[frame] = levels
             yield None
         related = yield from self.selector.relate(torch.cat(embedded))
         for chunk in chunks:
-            yield chunk.start, self.selector.decode(related[chunk], self._encode(gathered, masks, chunk))
+            maps = []
+            for frame in chunk:
+                with self._autocast():
+                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, masks, frame)
+                    maps.append(self.selector.decode(related[frame : frame + 1], levels).float())
+            yield chunk.start, torch.cat(maps)
 
     def memory(
         self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
@@ -305,15 +346,16 @@ class PublishedModel:
         """Correct the final frames of one window for one group of objects."""
         found = [inputs.features(frame) for frame in window.frames]
         masks = np.stack([_planes(inputs, frame, group) for frame in window.frames])
-        corrected: Corrected = self.corrector(
-            self._tensor(normalised(np.stack([each["image"] for each in found]))),
-            self._tensor(masks.astype(np.float32)),
-            self._tensor(np.stack([each["dino8"] for each in found])),
-            torch.tensor(window.frames, device=self.device),
-            memory,
-            wanted=len(window.final),
-        )
-        return corrected
+        with self._autocast():
+            corrected: Corrected = self.corrector(
+                self._images(np.stack([each["image"] for each in found])),
+                self._tensor(masks.astype(np.float32)),
+                self._tensor(np.stack([each["dino8"] for each in found])),
+                torch.tensor(window.frames, device=self.device),
+                memory,
+                wanted=len(window.final),
+            )
+        return Corrected(corrected.logits.float(), corrected.queries.float())
 
     def _regions(self, corrected: Corrected, frames: int) -> np.ndarray:
         """Return the most likely region of each pixel, (T, 128, 224) of 0 to 6."""
@@ -324,9 +366,18 @@ class PublishedModel:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _encode(self, gathered: SelectorInputs, masks: np.ndarray, chunk: slice) -> list[Tensor]:
-        rgb = self._tensor(normalised(gathered.images[chunk]))
-        return self.selector.encode(rgb, self._tensor(masks[chunk, None].astype(np.float32)))
+    def _images(self, images: np.ndarray) -> Tensor:
+        """Turn small images (B, 128, 224, 3) uint8 into normalised ones, in the layout of the networks' weights."""
+        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        return self._tensor(normalised(images)).contiguous(memory_format=layout)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self._precision, enabled=self._precision != torch.float32)
+
+    def _encode(self, gathered: SelectorInputs, masks: np.ndarray, frame: int) -> list[Tensor]:
+        # One frame at a time: its finest level just fits the processor's cache.
+        rgb = self._images(gathered.images[frame : frame + 1])
+        return self.selector.encode(rgb, self._tensor(masks[frame : frame + 1, None].astype(np.float32)))
 
     def _scoring_steps(self, frames: int) -> int:
         return 2 * len(_chunks(frames)) + self.selector.number_of_steps(frames)
@@ -351,8 +402,8 @@ class PublishedModel:
         return self._absent[1]
 
 
-def _chunks(frames: int) -> list[slice]:
-    return [slice(start, start + FRAMES_A_STEP) for start in range(0, frames, FRAMES_A_STEP)]
+def _chunks(frames: int) -> list[range]:
+    return [range(start, min(start + FRAMES_A_STEP, frames)) for start in range(0, frames, FRAMES_A_STEP)]
 
 
 def _region_labels(regions: np.ndarray, size: tuple[int, int]) -> np.ndarray:

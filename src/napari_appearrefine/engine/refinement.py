@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import fields, replace
 
 import numpy as np
@@ -16,7 +17,9 @@ from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
+from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
+from .resources import resources
 from .reuse import RunStore
 from .rounds import correct_in_rounds
 
@@ -99,23 +102,26 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
+    available = resources(parameters)
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
     # Rough masks decide about the grid and the scores where they are known: so a person's edits leave both valid.
     judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
     judged_areas = areas if judged is masks else object_areas(judged, masks_name)
     model = model.fitted_to(clip.size, judged_areas or areas)
-    reuse = store.start(model, clip) if store else None
-    cache = (
-        (lambda frame: reuse.features(frame, bytes_of))
-        if reuse
-        else FeatureCache(lambda frame: model.features(clip.rgb(frame)), bytes_of)
-    )
-    guidance = _checked(guidance or Guidance(), len(clip))
-    inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
-
-    scores = _with_true_scores((yield from _scores(model, inputs, judged, judged_areas)), inputs)
-    rounds = min(parameters.rounds, model.most_rounds)
-    outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
+    if store:
+        store.limit_features(available.memory)
+    with closing(FrameFeatures(clip, model, available.store)) as of_frames:
+        reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
+        cache = (
+            (lambda frame: reuse.features(frame, bytes_of))
+            if reuse
+            else FeatureCache(of_frames, bytes_of, available.memory)
+        )
+        guidance = _checked(guidance or Guidance(), len(clip))
+        inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
+        scores = _with_true_scores((yield from _scores(model, inputs, judged, judged_areas)), inputs)
+        rounds = min(parameters.rounds, model.most_rounds)
+        outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
     known = not np.isnan(outcome.quality).all()
     yield Report(
         frames=len(clip),
@@ -127,7 +133,15 @@ def refine(
         device=pick_device(parameters.device).type,
         version=__version__,
         quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
-        details={"guidance": guidance.to_json(), "rounds": outcome.rounds},
+        details={"guidance": guidance.to_json(), "rounds": outcome.rounds, **_uncertainty(model, scores)},
+    )
+
+
+def _uncertainty(model: RefinementModel, scores: np.ndarray) -> dict[str, list[list[float]]]:
+    """Return how unsure the scores are, (frames, objects), if the model can tell."""
+    measure = getattr(model, "uncertainty", None)
+    return (
+        {} if measure is None else {"uncertainty": [[round(float(each), 4) for each in row] for row in measure(scores)]}
     )
 
 

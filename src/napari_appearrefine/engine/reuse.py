@@ -57,8 +57,11 @@ class RunStore:
 
     Parameters
     ----------
-    feature_bytes, result_bytes : int
-        Memory to take at most for features and for results; what was used longest ago leaves first.
+    feature_bytes : int, optional
+        Memory to take at most for features; what was used longest ago leaves first. Each run's own
+        limit if not given.
+    result_bytes : int
+        The same for results.
 
     Attributes
     ----------
@@ -66,8 +69,9 @@ class RunStore:
         What the last run computed, by kind: ``features``, ``score``, ``correction`` and ``flow``.
     """
 
-    def __init__(self, feature_bytes: int = _FEATURE_BYTES, result_bytes: int = _RESULT_BYTES) -> None:
-        self.kept_features = _Shelf(feature_bytes)
+    def __init__(self, feature_bytes: int | None = None, result_bytes: int = _RESULT_BYTES) -> None:
+        self._feature_bytes = feature_bytes
+        self.kept_features = _Shelf(feature_bytes or _FEATURE_BYTES)
         self.kept_results = _Shelf(result_bytes)
         self.costs: dict[str, Cost] = {}
         self._known: dict[str, Cost] = {}
@@ -97,6 +101,10 @@ class RunStore:
         kinds = ["correction"] if again else ["features", "score", "correction"]
         return frames * sum(known[kind].seconds_each for kind in kinds if kind in known)
 
+    def limit_features(self, limit: int) -> None:
+        """Set how many bytes features may take, unless the store was made with a limit of its own."""
+        self.kept_features.limit = self._feature_bytes or limit
+
     def model(
         self, parameters: RefineParameters, load: Callable[[RefineParameters], RefinementModel]
     ) -> RefinementModel:
@@ -105,7 +113,13 @@ class RunStore:
             self._loaded = (parameters, load(parameters))
         return self._loaded[1]
 
-    def start(self, model: RefinementModel | None, clip: Clip, counted: bool = True) -> Reuse:
+    def start(
+        self,
+        model: RefinementModel | None,
+        clip: Clip,
+        counted: bool = True,
+        compute: Callable[[np.ndarray], Any] | None = None,
+    ) -> Reuse:
         """Begin to use what is kept for a model and a clip.
 
         Parameters
@@ -116,11 +130,15 @@ class RunStore:
             The video.
         counted : bool
             Whether this is a run, whose costs are of interest afterwards.
+        compute : callable, optional
+            Gives the model's features of an image (Y, X, 3) uint8, instead of the model itself.
         """
         token = None if model is None else self._tokens.get(model)
         if model is not None and token is None:
             token = self._tokens[model] = next(self._next_token)
-        reuse = Reuse(self, token, model, clip)
+        if compute is None and model is not None:
+            compute = model.features
+        reuse = Reuse(self, token, compute, clip)
         if counted:
             self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
             self.costs = reuse.costs
@@ -133,7 +151,7 @@ class Reuse:
 
     store: RunStore
     token: int | None
-    model: RefinementModel | None
+    compute: Callable[[np.ndarray], Any] | None
     clip: Clip
     costs: dict[str, Cost] = field(default_factory=dict)
     _digests: dict[int, bytes] = field(default_factory=dict)
@@ -149,9 +167,9 @@ class Reuse:
         if found is not None:
             self._cost("features").reused += 1
             return found
-        if self.model is None:
+        if self.compute is None:
             raise ValueError("features need a model")
-        pixels, compute = self.clip.rgb(frame) if image is None else image, self.model.features
+        pixels, compute = self.clip.rgb(frame) if image is None else image, self.compute
         features = self._timed("features", lambda: compute(pixels))
         self.store.kept_features.put(key, features, size_of(features))
         return features
@@ -213,14 +231,15 @@ def _feed(state: Any, part: Any) -> None:
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
-    return replace(one, exemplars=other.exemplars) == other
+    unrelated = ("exemplars", "memory_limit", "cache", "cache_dir")
+    return replace(one, **{name: getattr(other, name) for name in unrelated}) == other
 
 
 class _Shelf:
     """Values by key within a limit of bytes."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._bytes = 0
         self._kept: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -237,7 +256,7 @@ class _Shelf:
         with self._lock:
             self._bytes += size - self._kept.pop(key, (None, 0))[1]
             self._kept[key] = (value, size)
-            while self._bytes > self._limit and len(self._kept) > 1:
+            while self._bytes > self.limit and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -31,8 +31,9 @@ def select_exemplars(
         time"). True: only frames where the object is present, at most one in each stretch of
         T / (2 * count) frames, so that ten neighbours of one good frame are never chosen.
     guidance : Guidance, optional
-        Frames that a person pinned or made true are exemplars before all others, whatever their score
-        and their number; banned ones never are.
+        Frames that a person pinned or made true are exemplars besides those that are chosen; with
+        ``spread``, chosen ones too near to them give way. Banned frames are none. So a correction of one
+        frame leaves the exemplars far from it as they were.
 
     Returns
     -------
@@ -43,22 +44,24 @@ def select_exemplars(
     chosen: dict[int, list[int]] = {}
     for column, (object_id, area) in enumerate(areas.items()):
         first = sorted(guidance.exemplars_of(object_id))
-        refused = [*first, *guidance.banned.get(object_id, ())]
         ranked = np.argsort(-scores[:, column], kind="stable")
-        ranked = ranked[~np.isin(ranked, refused)]
+        ranked = ranked[~np.isin(ranked, list(guidance.banned.get(object_id, ())))]
+        gap = 1.0
         if spread:
-            ranked = _spread(ranked[area[ranked] > 0], count, first)
-        chosen[object_id] = sorted([*first, *(int(frame) for frame in ranked[: max(count - len(first), 0)])])
+            ranked = ranked[area[ranked] > 0]
+            gap = max(len(ranked) / (2 * count), 1.0)
+            ranked = _spread(ranked, count, gap)
+        free = [int(frame) for frame in ranked[:count] if all(abs(int(frame) - other) >= gap for other in first)]
+        chosen[object_id] = sorted([*first, *free])
     return chosen
 
 
-def _spread(ranked: np.ndarray, count: int, first: Sequence[int]) -> np.ndarray:
-    """Rank only frames that are apart from each other, and from those that were chosen first."""
-    gap = (len(ranked) + len(first)) / (2 * count)
-    taken = list(first)
+def _spread(ranked: np.ndarray, count: int, gap: float) -> np.ndarray:
+    """Keep the best frames that are apart from each other."""
+    taken: list[int] = []
     for frame in ranked:
-        if len(taken) >= count:
+        if len(taken) == count:
             break
         if all(abs(int(frame) - other) >= gap for other in taken):
             taken.append(int(frame))
-    return np.asarray(taken[len(first) :], dtype=np.int64)
+    return np.asarray(taken, dtype=np.int64)

@@ -12,8 +12,14 @@ def preferred_parameters() -> RefineParameters:
     settings = _settings()
     if settings is None:
         return RefineParameters()
+    chosen = settings.refine
     return RefineParameters(
-        model=settings.refine.model, exemplars=settings.refine.exemplars, device=settings.refine.device
+        model=chosen.model,
+        exemplars=chosen.exemplars,
+        device=chosen.device,
+        precision=chosen.precision,
+        memory_limit=max(chosen.memory_limit, 64) if chosen.memory_limit else None,
+        cache=chosen.cache,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.events import Progress
-from ..engine.builtin_weights import channels_last
+from ..engine.builtin_weights import channels_last, inference_dtype
 from ..engine.networks.backbone import Backbone, fold_imagenet_weights
 from ..engine.networks.matching import MatchingNetwork
 from ..engine.networks.motion import MotionNetwork
@@ -142,7 +142,7 @@ def train_motion(
     held = SceneSet.open(scenes / "held_motion")
 
     def logits_of(net: MotionNetwork, drawn: MotionBatch) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with _precision(device):
             return motion_logits(net, backbone, drawn)
 
     def to_device(drawn: MotionBatch) -> MotionBatch:
@@ -186,7 +186,7 @@ def train_matching(
     held = _open_views(scenes, HELD_VIEWS, None)
 
     def logits_of(net: MatchingNetwork, example: MatchingExample) -> list[Tensor]:
-        with torch.autocast(device.type, torch.bfloat16):
+        with _precision(device):
             return matching_logits(net, example)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
@@ -254,6 +254,11 @@ def mean_iou(logits: Tensor, target: Tensor) -> list[float]:
     union = (found | truth).sum((1, 2, 3))
     values: list[float] = ((overlap + 1e-3) / (union + 1e-3)).tolist()
     return values
+
+
+def _precision(device: torch.device) -> torch.autocast:
+    dtype = inference_dtype(device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def _put(x: Tensor, device: torch.device) -> Tensor:

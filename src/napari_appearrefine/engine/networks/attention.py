@@ -159,7 +159,7 @@ class SlotAttention(Attention):
         keys, values : Tensor
             (heads, K, channels / heads).
         excluded : Tensor
-            (Q, K) bool, the pairs that must not meet.
+            (K, Q) bool, the pairs that must not meet.
 
         Returns
         -------
@@ -167,10 +167,12 @@ class SlotAttention(Attention):
             (Q, channels); a query with no key left gets the projection of zero.
         """
         queries = self.queries(tokens)
-        scores = queries @ keys.transpose(1, 2) / math.sqrt(queries.shape[-1])
-        weights = scores.masked_fill_(excluded, _EXCLUDED).softmax(dim=1)
-        weights /= weights.sum(dim=2, keepdim=True).clamp_min(1e-12)
-        return self.join(weights @ values)
+        # Keys first, so that the softmax runs along memory; the sum over keys divides their mixture, which
+        # is far smaller than the weights.
+        scores = keys @ (queries / math.sqrt(queries.shape[-1])).transpose(1, 2)
+        weights = scores.masked_fill_(excluded, _EXCLUDED).softmax(dim=2)
+        mixed = weights.transpose(1, 2) @ values
+        return self.join(mixed / weights.sum(dim=1).clamp_min(1e-12)[..., None])
 
 
 class EncoderLayer(nn.Module):

@@ -275,4 +275,5 @@ def _object_query(exemplars: ObjectExemplars, size: tuple[int, int]) -> Tensor:
 
 
 def _pairs_of_the_same(times: Tensor, keys: Tensor, queries: int) -> Tensor:
-    return (times[:, None] == keys).repeat(queries, 1)
+    """Return (K, Q) bool: which keys are of the time of which query, for queries in the order (query, time)."""
+    return (keys[:, None] == times).repeat(1, queries)

@@ -17,9 +17,12 @@ def small_image(image: np.ndarray) -> np.ndarray:
 
 
 def normalised(images: np.ndarray) -> np.ndarray:
-    """Turn small images (..., 128, 224, 3) uint8 into (..., 3, 128, 224) float32 of about zero mean and unit spread."""
+    """Turn small images (..., 128, 224, 3) uint8 into (..., 3, 128, 224) float32 of about zero mean and unit spread.
+
+    In memory the channels stay last, the layout in which convolutions are quickest.
+    """
     scaled = (images.astype(np.float32) / 255 - _MEAN) / _DEVIATION
-    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+    return np.moveaxis(scaled, -1, -3)
 
 
 def resized_planes(planes: np.ndarray, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:

@@ -16,7 +16,8 @@ class ParametersForm(QWidget, Generic[ParametersT]):
 
     A field's metadata decide: ``choices`` make a combo box, ``minimum`` and ``maximum`` a spin box, a
     yes or no a check box, anything else is a path; ``help`` is the tooltip; ``only_for`` names the
-    value of the field ``of`` (``model`` if not given) without which the field is hidden.
+    value of the field ``of`` (``model`` if not given) without which the field is hidden;
+    ``in_form`` False leaves a field out, its value kept.
 
     Parameters
     ----------
@@ -33,7 +34,11 @@ class ParametersForm(QWidget, Generic[ParametersT]):
     ) -> None:
         super().__init__(parent)
         self._parameters = parameters
-        self._fields = [setting for setting in fields(parameters) if setting.name not in left_out]  # type: ignore[arg-type]
+        self._fields = [
+            setting
+            for setting in fields(parameters)  # type: ignore[arg-type]
+            if setting.name not in left_out and setting.metadata.get("in_form", True)
+        ]
         self._inputs: dict[str, Any] = {}
         self._labels: dict[str, QLabel] = {}
         layout = QFormLayout(self)
