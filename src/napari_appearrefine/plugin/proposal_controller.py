@@ -139,13 +139,13 @@ class ProposalController:
         differing = set(self.open_frames())
         guidance = tracker.table.guidance()
         patches = []
-        present: dict[int, np.ndarray] = {}
+        present: dict[int, set[int]] = {}
         for whole in proposal.patches(tracker.layer.data, [frame for frame in chosen if frame in differing], ids):
             after = tracker.layer.data[whole.frame].copy()
             kept = {*guidance.settled(whole.frame), *self._rejected(whole.frame)}
             patch = _without(whole, after, sorted(kept))
             after[patch.rows, patch.columns] = patch.values
-            present[patch.frame] = np.flatnonzero(np.bincount(after.ravel()))
+            present[patch.frame] = {object_id for object_id in ids if (after == object_id).any()}
             patches.append(patch)
         edit = self._taken_over(ids, chosen, present)
         before = proposal.decide(Decision.ACCEPTED, chosen, ids)
@@ -200,7 +200,7 @@ class ProposalController:
         decisions = self._proposal.decisions[frame]
         return [self._proposal.object_ids[slot] for slot in np.flatnonzero(decisions == Decision.REJECTED)]
 
-    def _taken_over(self, ids: list[int], frames: Iterable[int], present: dict[int, np.ndarray]) -> Edit:
+    def _taken_over(self, ids: list[int], frames: Iterable[int], present: dict[int, set[int]]) -> Edit:
         table, proposal = self._review.table, self._proposal
         assert table is not None
         assert proposal is not None
