@@ -286,7 +286,7 @@ class BuiltinModel:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
     def _pixels(self, image: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.tensor(image).to(self._device).permute(2, 0, 1)[None].float() / 255
         return pixels.contiguous(memory_format=torch.channels_last)
 
 

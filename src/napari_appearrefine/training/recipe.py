@@ -181,7 +181,7 @@ def train_matching(
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    rough = open_flow_masks(scenes)
+    rough = open_flow_masks(scenes, "motion")
     sources = _open_views(scenes, VIEWS, rough)
     held = _open_views(scenes, HELD_VIEWS, None)
 
@@ -219,32 +219,37 @@ def _open_views(scenes: Path, views: Mapping[str, ViewRecipe], rough: np.ndarray
     ]
 
 
-def write_flow_masks(scenes: Path, weights: Path, device: torch.device) -> Iterator[Progress]:
-    """Keep what the trained motion network makes of its scenes: real faults for the matching network to learn from."""
+def write_flow_masks(scenes: Path, name: str, weights: Path, device: torch.device) -> Iterator[Progress]:
+    """Keep what the trained motion network makes of a set of scenes: real faults to learn from and to judge."""
     backbone, network = imagenet_backbone(device), MotionNetwork()
     channels_last(network, device)
     network.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
-    rendered = SceneSet.open(scenes / "motion")
+    rendered = SceneSet.open(scenes / name)
     if rendered.cues is None:
-        raise ValueError("the motion scenes have no cues")
+        raise ValueError(f"the scenes {name} have no cues")
     masks = np.zeros((len(rendered), *rendered.cues.shape[1:2], *rendered.cues.shape[3:]), bool)
     for index in range(len(rendered)):
         images = torch.from_numpy(rendered.frames[index].copy()).permute(0, 3, 1, 2).float() / 255
         cues = torch.from_numpy(rendered.cues[index].astype(np.float32))
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), _precision(device):
             features = backbone(_put(images, device))
             masks[index] = (network(_put(cues, device), features)[:, 0] > 0).cpu().numpy()
         if index % 20 == 19 or index + 1 == len(rendered):
             yield Progress("Flow masks of the scenes", index + 1, len(rendered))
-    beside = scenes / "flow_masks.part.npy"
+    path = _flow_masks_file(scenes, name)
+    beside = path.with_suffix(".part.npy")
     np.save(beside, masks)
-    beside.replace(scenes / "flow_masks.npy")
+    beside.replace(path)
 
 
-def open_flow_masks(scenes: Path) -> np.ndarray | None:
+def open_flow_masks(scenes: Path, name: str) -> np.ndarray | None:
     """Open what :func:`write_flow_masks` wrote: (N, T, y / 2, x / 2) bool, or None if it has not run."""
-    path = scenes / "flow_masks.npy"
+    path = _flow_masks_file(scenes, name)
     return np.asarray(np.load(path, mmap_mode="r")) if path.exists() else None
+
+
+def _flow_masks_file(scenes: Path, name: str) -> Path:
+    return scenes / f"flow_masks_{name}.npy"
 
 
 def mean_iou(logits: Tensor, target: Tensor) -> list[float]:

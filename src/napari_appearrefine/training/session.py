@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import torch
@@ -10,13 +10,27 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.events import Progress
-from ..engine.builtin_weights import WEIGHTS_FILE, save_parts
+from ..engine.builtin import BuiltinModel
+from ..engine.builtin_weights import WEIGHTS_FILE, calibration_tensors, channels_last, save_parts
+from ..engine.calibration import Calibration
+from ..engine.networks.backbone import Backbone
+from ..engine.networks.matching import MatchingNetwork
 from .curves import draw_curves
-from .recipe import imagenet_backbone, make_scenes, train_matching, train_motion, write_flow_masks
+from .dataset import SceneSet
+from .judging import measure_calibration
+from .recipe import (
+    imagenet_backbone,
+    make_scenes,
+    make_views,
+    open_flow_masks,
+    train_matching,
+    train_motion,
+    write_flow_masks,
+)
 from .trainer import TrainingStep
 
 PARTS = ("motion", "matching", "all")
-DEFAULT_STEPS = {"motion": 1800, "motion_plain": 500, "matching": 1500}
+DEFAULT_STEPS = {"motion": 1800, "motion_plain": 500, "matching": 3500}
 
 
 def train_builtin(
@@ -74,20 +88,39 @@ def train_builtin(
         count = steps or DEFAULT_STEPS["motion"]
         running = train_motion(folder / "scenes", folder / "motion", device, steps=count, seed=seed, resume=resume)
         yield from _progress("Training the motion network", running)
-        yield from write_flow_masks(folder / "scenes", first, device)
+        for name in ("motion", "held_motion"):
+            yield from write_flow_masks(folder / "scenes", name, first, device)
         count = steps or DEFAULT_STEPS["motion_plain"]
         running = train_motion(
             folder / "scenes", folder / "motion_plain", device, steps=count, seed=seed, resume=resume, start=first
         )
         yield from _progress("Training the motion network further", running)
     if part in ("matching", "all"):
+        yield from make_views(folder / "scenes", device)
         count = steps or DEFAULT_STEPS["matching"]
         running = train_matching(folder / "scenes", folder / "matching", device, steps=count, seed=seed, resume=resume)
         yield from _progress("Training the matching network", running)
     if all(file.exists() for file in averages.values()):
         draw_curves({file.parent.name: file.parent for file in (first, *averages.values())}, folder / "curves.png")
         trained = {name: torch.load(file, map_location="cpu", weights_only=True) for name, file in averages.items()}
-        save_parts({"backbone": _on_cpu(backbone.state_dict()), **trained}, folder / WEIGHTS_FILE.name)
+        parts = {"backbone": _on_cpu(backbone.state_dict()), **trained}
+        calibration = yield from _calibration(folder / "scenes", backbone, trained["matching"], device)
+        save_parts({**parts, "calibration": calibration_tensors(calibration)}, folder / WEIGHTS_FILE.name)
+
+
+def _calibration(
+    scenes: Path, backbone: Backbone, weights: dict[str, Tensor], device: torch.device
+) -> Generator[Progress, None, Calibration]:
+    network = MatchingNetwork()
+    network.load_state_dict(weights)
+    channels_last(network.eval().requires_grad_(False), device)
+    held = SceneSet.open(scenes / "held_motion")
+    rough = open_flow_masks(scenes, "held_motion")
+    for done, measured in measure_calibration(BuiltinModel(backbone, network, device), held, rough):
+        yield Progress("Calibrating the estimates", done, len(held))
+        if measured is not None:
+            return measured
+    raise ValueError("there are no held-out scenes to calibrate with")
 
 
 def _progress(stage: str, running: Iterator[TrainingStep]) -> Iterator[Progress]:
