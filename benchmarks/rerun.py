@@ -52,23 +52,30 @@ class DriftingFrames:
 
 
 def timed_run(
-    clip: Clip, masks: FrameSource, guidance: Guidance, model: RefinementModel, store: RunStore | None
+    clip: Clip,
+    masks: FrameSource,
+    guidance: Guidance,
+    model: RefinementModel,
+    store: RunStore | None,
+    parameters: RefineParameters,
 ) -> tuple[float, float, np.ndarray]:
     """Return seconds on the clock, seconds of processors' work, and the labels."""
     start, work = time.perf_counter(), time.process_time()
     result = np.zeros((len(clip), *clip.size), np.uint8)
-    for event in refine(clip, masks, RefineParameters(), model=model, guidance=guidance, store=store):
+    for event in refine(clip, masks, parameters, model=model, guidance=guidance, store=store):
         if isinstance(event, FrameLabels):
             result[event.frame] = event.labels
     return time.perf_counter() - start, time.process_time() - work, result
 
 
-def measure(count: int, size: tuple[int, int], corrected: list[int], device: str, compare: bool) -> dict[str, Any]:
+def measure(
+    count: int, size: tuple[int, int], corrected: list[int], parameters: RefineParameters, compare: bool
+) -> dict[str, Any]:
     """Run once, correct one frame after the other and run again; return times and what was computed."""
     looped, masks = sample(count, size)
     clip = Clip(DriftingFrames(looped))
     rough = np.stack([masks[frame] for frame in range(count)])
-    model = load_model(RefineParameters(device=device))
+    model = load_model(parameters)
     store = RunStore()
     runs: list[dict[str, Any]] = []
     drawn = rough.copy()
@@ -77,7 +84,9 @@ def measure(count: int, size: tuple[int, int], corrected: list[int], device: str
             drawn[frame] = cv2.dilate(drawn[frame], np.ones((5, 5), np.uint8))
         truth = frozenset(corrected[:number])
         guidance = Guidance(truth=dict.fromkeys((1, 2), truth))
-        seconds, work, result = timed_run(clip, MasksWithTruth(rough, drawn, guidance), guidance, model, store)
+        seconds, work, result = timed_run(
+            clip, MasksWithTruth(rough, drawn, guidance), guidance, model, store, parameters
+        )
         figures = {
             "corrected": sorted(truth),
             "seconds": seconds,
@@ -87,10 +96,10 @@ def measure(count: int, size: tuple[int, int], corrected: list[int], device: str
             "computed": {kind: cost.computed for kind, cost in store.costs.items()},
         }
         if compare and number:
-            _, _, full = timed_run(clip, MasksWithTruth(rough, drawn, guidance), guidance, model, None)
+            _, _, full = timed_run(clip, MasksWithTruth(rough, drawn, guidance), guidance, model, None, parameters)
             figures["same_as_a_full_run"] = bool(np.array_equal(full, result))
         runs.append(figures)
-    return {"frames": count, "size": list(size), "device": device, "runs": runs}
+    return {"frames": count, "size": list(size), "device": parameters.device, "rounds": parameters.rounds, "runs": runs}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=100, help="default: 100")
     parser.add_argument("--size", type=int, nargs=2, default=[480, 854], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--corrected", type=int, nargs="+", default=[50, 20, 80], help="one a run (default: 50 20 80)")
+    parser.add_argument("--rounds", type=int, default=RefineParameters.rounds, help="of a run (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: one for each CPU")
     parser.add_argument("--compare", action="store_true", help="also make each run without what was kept, and compare")
@@ -107,7 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
-    figures = measure(given.frames, tuple(given.size), given.corrected, given.device, given.compare)
+    parameters = RefineParameters(device=given.device, rounds=given.rounds)
+    figures = measure(given.frames, tuple(given.size), given.corrected, parameters, given.compare)
     # On a busy computer the share of the processors' work is the truer one.
     verdicts = {True: ", same as a full run", False: ", NOT the same as a full run", None: ""}
     for run in figures["runs"]:
