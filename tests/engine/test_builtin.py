@@ -131,10 +131,11 @@ def test_an_object_in_one_frame_stays_there(model, fish):
     clip, truth = fish
     lone = truth.copy()
     lone[1:][lone[1:] == 2] = 0
-    refined, report = finish(refine(clip, lone, model=model))
-    assert report.exemplars[2] == [0]
-    kept, given = refined[0] == 2, truth[0] == 2
-    assert np.count_nonzero(kept & given) > 0.9 * np.count_nonzero(given)
+    for rounds in (1, 3):
+        refined, report = finish(refine(clip, lone, RefineParameters(rounds=rounds), model=model))
+        assert report.exemplars[2] == [0] or rounds > 1
+        kept, given = refined[0] == 2, truth[0] == 2
+        assert np.count_nonzero(kept & given) > 0.9 * np.count_nonzero(given)
 
 
 def test_the_same_input_gives_the_same_result(model, fish):

@@ -14,7 +14,7 @@ from .networks.matching import KEY_STRIDE, Memory
 from .object_masks import Plane
 
 _POSITIONS = 24576
-_MOST, _FEWEST = 3072, 384
+_MOST, _FEWEST = 1536, 384
 _TRAINED_POSITIONS = 1536
 _NEAR_SHARE = 2 / 3
 _TOUCHED = 0.02
