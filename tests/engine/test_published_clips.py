@@ -149,8 +149,8 @@ def test_a_query_without_any_key_gives_numbers():
     torch.nn.init.normal_(attention.in_proj_weight)
     torch.nn.init.zeros_(attention.in_proj_bias)
     tokens = torch.randn(4, 64)
-    excluded = torch.zeros(4, 6, dtype=torch.bool)
-    excluded[1] = True
+    excluded = torch.zeros(6, 4, dtype=torch.bool)
+    excluded[:, 1] = True
     found = attention.attend(tokens, *attention.keys_and_values(torch.randn(6, 64)), excluded)
     assert torch.isfinite(found).all()
     assert torch.allclose(found[1], attention.out_proj.bias)
