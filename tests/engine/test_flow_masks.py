@@ -15,9 +15,10 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.parameters import FlowMaskParameters
 from napari_appearrefine.engine.flow import flow_pair
-from napari_appearrefine.engine.flow_masks import flow_masks, render_labels
+from napari_appearrefine.engine.flow_masks import flow_masks
 from napari_appearrefine.engine.flow_sources import flow_sequence, measured_flow
 from napari_appearrefine.engine.foreground import ThresholdForeground, guided_filter
+from napari_appearrefine.engine.merging import render_labels
 from napari_appearrefine.engine.motion_cues import MotionCues
 from napari_appearrefine.engine.oclr_masks import FrameLayers
 from napari_appearrefine.engine.oclr_objects import collect_planes

@@ -132,6 +132,11 @@ class ReviewTable:
         """Ids of the objects, ascending."""
         return sorted(self._rows)
 
+    @property
+    def free_id(self) -> int:
+        """The smallest id above all that are in use."""
+        return max([*self.object_ids, 0]) + 1
+
     def cells(self, object_id: int) -> np.ndarray:
         """Return the (T,) :data:`CELL` of an object; read it, do not write it."""
         row = self._rows[object_id].view()
@@ -251,14 +256,18 @@ class ReviewTable:
             changes.append(Change(object_id, cells))
         return Edit(f"Run {number}", tuple(changes), runs=(*self.runs, Run(number, dict(parameters))))
 
-    def taken_over(self, object_id: int, frames: Iterable[int], run: int) -> Edit:
+    def taken_over(
+        self, object_id: int, frames: Iterable[int], run: int, present: Mapping[int, bool] | None = None
+    ) -> Edit:
         """Plan that masks of a run replaced those that were there, as a person accepted them.
 
-        Edited and locked frames stay what they are: a run never writes them.
+        Edited and locked frames stay what they are: a run never writes them. ``present`` tells of frames
+        whether the object is there now; it stays as it was in the others.
         """
-        row = self._rows[object_id]
+        row, now = self._rows[object_id], present or {}
         free = [frame for frame in frames if not (row["edited"][frame] or row["locked"][frame])]
-        return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True)
+        there = [now.get(frame, bool(row["present"][frame])) for frame in free]
+        return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True, present=there)
 
     def added(self, object_id: int, source: Source = Source.PERSON, present: Iterable[int] = ()) -> Edit:
         """Plan a new object.

@@ -16,6 +16,7 @@ from .boxes import whole
 from .builtin_memory import Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
+from .device import autocast
 from .flow import WORKING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
@@ -108,7 +109,7 @@ class BuiltinModel:
     def features(self, image: np.ndarray) -> FrameFeatures:
         """Compute what the model needs of a frame; (Y, X, 3) uint8."""
         small = resize_frame(image, working_size(image.shape[:2], self._side))
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), autocast(self._device, self._dtype):
             pyramid = self._backbone(self._pixels(small))
             levels = [level.to(self._dtype) for level in self._network.image_levels(pyramid)]
             keys = self._network.keys(pyramid[2:])[0].flatten(1).T.to(self._dtype)
@@ -189,16 +190,17 @@ class BuiltinModel:
 
         def compute() -> tuple[np.ndarray, np.ndarray]:
             masks, drawn = self._draw(inputs, frame, memories(weights), truth.say(frame))
+            estimates = [estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)]
             repaired = [
-                None if plane is None else trust_good_mask(mask, plane)
-                for mask, plane in zip(masks, drawn, strict=True)
+                None if plane is None else trust_good_mask(mask, plane, estimate)
+                for mask, plane, estimate in zip(masks, drawn, estimates, strict=True)
             ]
             expected = [
                 0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
                 for plane, likely in zip(repaired, drawn, strict=True)
             ]
             quality, _ = self._calibration(np.array(expected, np.float32))
-            return self._merged(inputs, frame, masks, drawn, repaired), quality
+            return self._merged(inputs, frame, estimates, repaired), quality
 
         guesses = self._guesses_from(inputs, frame)
         labels, quality = reused(inputs, "correction", frame, weights, compute, [guesses, truth.depends_on(frame)])
@@ -222,14 +224,12 @@ class BuiltinModel:
         self,
         inputs: ClipInputs,
         frame: int,
-        masks: Sequence[Plane | None],
-        drawn: Sequence[Plane | None],
+        estimates: Sequence[float],
         repaired: Sequence[Plane | None],
     ) -> np.ndarray:
         named = zip(inputs.object_ids, repaired, strict=True)
         planes = {object_id: plane for object_id, plane in named if plane is not None}
-        judged = zip(inputs.object_ids, masks, drawn, strict=True)
-        good = [object_id for object_id, mask, plane in judged if estimated_iou(mask, plane) > _GOOD]
+        good = [key for key, estimate in zip(inputs.object_ids, estimates, strict=True) if estimate > _GOOD]
         given = inputs.labels(frame).astype(label_dtype(inputs.object_ids))
         return merge_with_input(planes, self._grid(inputs), given, good)
 
@@ -282,9 +282,6 @@ class BuiltinModel:
         size = self._grid(inputs)
         return guess(frame, gap, lambda other: object_planes(inputs.labels(other), [object_id], size)[0], size)
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
-
     def _pixels(self, image: np.ndarray) -> Tensor:
         pixels = torch.tensor(image).to(self._device).permute(2, 0, 1)[None].float() / 255
         return pixels.contiguous(memory_format=torch.channels_last)
@@ -328,7 +325,7 @@ def estimated_iou(mask: Plane | None, likely: Plane | None) -> float:
     return overlap / max(float(np.maximum(own, likely.values).sum()) + beyond, 1e-6)
 
 
-def trust_good_mask(mask: Plane | None, likely: Plane) -> Plane:
+def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane:
     """Let a mask that is good as a whole have more say where it and its drawing differ.
 
     The better the estimated IoU is, the more certain a drawing must be to change a pixel: its
@@ -341,13 +338,15 @@ def trust_good_mask(mask: Plane | None, likely: Plane) -> Plane:
         Coverage of the given mask.
     likely : Plane
         Probability of the drawn one.
+    estimate : float
+        The given mask's estimated IoU, see :func:`estimated_iou`.
 
     Returns
     -------
     Plane
         Probability, in the box of ``likely``.
     """
-    quality = float(np.clip(estimated_iou(mask, likely), 0.5, 0.98))
+    quality = float(np.clip(estimate, 0.5, 0.98))
     say = max(float(np.log(quality / (1 - quality))) - _NO_SAY, 0.0)
     if mask is None or say == 0:
         return likely

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .builtin_weights import inference_dtype, load_part
+from .device import autocast
 from .motion_cues import MotionCues
 from .networks.backbone import Backbone
 from .networks.motion import MotionNetwork, cue_channels
@@ -29,7 +30,7 @@ class MotionForeground:
         channels = torch.from_numpy(cue_channels(cues)).to(self._device)[None].float()
         with (
             torch.inference_mode(),
-            torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32),
+            autocast(self._device, self._dtype),
         ):
             features = self._backbone(pixels.contiguous(memory_format=torch.channels_last))
             logits = self._network(channels.contiguous(memory_format=torch.channels_last), features)

@@ -34,6 +34,11 @@ def pick_device(choice: str = "auto") -> torch.device:
     return torch.device(choice)
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return a context in which networks compute in ``dtype``; it does nothing for float32."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def pick_precision(choice: str, device: torch.device) -> torch.dtype:
     """Turn a user's choice of precision into a type; ``auto`` is half precision on CUDA, else float32."""
     if choice == "auto":

@@ -64,8 +64,8 @@ def explain_frame(
     frame : int
         Index of the frame.
     areas : mapping of int to ndarray, optional
-        Object id to (T,) areas of the masks, from :func:`core.labels.object_areas`; counted if not given, which
-        reads all masks.
+        Object id to (T,) areas of the masks, from :func:`core.labels.object_areas`; those of the last run of
+        the store if not given, and counted, which reads all masks, if there is none.
     exemplars : mapping of int to sequence of int
         Object id to frames, from the run's report; the objects are those named here.
     scores : (T, Q) floats
@@ -79,6 +79,8 @@ def explain_frame(
     parameters = parameters or RefineParameters()
     check_masks(masks, clip, masks_name)
     model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    if areas is None and store is not None:
+        areas = store.areas
     known = object_areas(masks, masks_name) if areas is None else areas
     nothing = np.zeros(len(clip), np.int64)
     areas = {object_id: known.get(object_id, nothing) for object_id in exemplars}

@@ -20,6 +20,7 @@ from .device import pick_device, shared_threads
 from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
+from .merging import render_labels
 from .motion_cues import FlowBetween, iterate_motion_cues
 from .oclr_objects import collect_planes
 from .regions import Patch
@@ -91,60 +92,6 @@ def load_foreground(device: torch.device) -> ForegroundModel:
     except FileNotFoundError:
         return ThresholdForeground()
     return network
-
-
-def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Bring the masks of one frame to the video's size with smooth outlines.
-
-    Parameters
-    ----------
-    planes : mapping of int to ndarray
-        Object id to (h, w) float32 on the working grid, above 0.5 where the object is.
-    size : tuple of int
-        Height and width of the result.
-
-    Returns
-    -------
-    ndarray
-        (Y, X) uint8 or uint16: the object whose interpolated plane is highest, where it is above 0.5.
-    """
-    labels = np.zeros(size, label_dtype(list(planes)))
-    best = np.full(size, 0.5, np.float32)
-    for object_id, plane in planes.items():
-        occupied = plane > 0.45
-        if not occupied.any():
-            continue
-        window, values = _enlarge(plane, occupied, size)
-        higher = values > best[window]
-        best[window][higher] = values[higher]
-        labels[window][higher] = object_id
-    return labels
-
-
-def _enlarge(plane: np.ndarray, occupied: np.ndarray, size: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Interpolate only the part of a plane where there is something."""
-    scales = size[0] / plane.shape[0], size[1] / plane.shape[1]
-    bounds = []
-    for axis in (0, 1):
-        places = np.flatnonzero(occupied.any(axis=1 - axis))
-        low, high = (places[0] - 1) * scales[axis], (places[-1] + 2) * scales[axis]
-        bounds.append((max(int(low), 0), min(int(np.ceil(high)), size[axis])))
-    (top, bottom), (left, right) = bounds
-    # Pixel centres of the two grids lie at (i + 0.5) * scale - 0.5 of each other.
-    there = np.array(
-        [
-            [1 / scales[1], 0, (left + 0.5) / scales[1] - 0.5],
-            [0, 1 / scales[0], (top + 0.5) / scales[0] - 0.5],
-        ]
-    )
-    values = cv2.warpAffine(
-        plane,
-        there,
-        (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return (slice(top, bottom), slice(left, right)), values
 
 
 def _tracked_masks(

@@ -18,13 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.events import FrameLabels, Progress
-from ..core.labels import label_dtype
 from ..core.parameters import RefineParameters
 from .builtin import BuiltinModel
 from .checkpoints import DINO8, load_network
 from .flow import resize_frame, working_size
-from .flow_masks import render_labels
 from .interface import ClipInputs, RefinementModel
+from .merging import render_labels
 from .networks.inputs import normalised
 from .networks.vit import DinoViT
 from .published import PublishedModel
@@ -155,7 +154,7 @@ class PropagationModel:
         grid = inputs.features(frame).tokens.grid
         planes = joined.T.reshape(-1, *grid).cpu().numpy()
         ids = inputs.object_ids
-        labels = render_labels(dict(zip(ids, planes, strict=True)), inputs.clip.size).astype(label_dtype(ids))
+        labels = render_labels(dict(zip(ids, planes, strict=True)), inputs.clip.size)
         own = [object_id for object_id in ids if frame in exemplars[object_id]]
         for object_id, plane in zip(own, inputs.planes(frame, own), strict=True):
             labels[labels == object_id] = 0

@@ -1,4 +1,4 @@
-"""From drawn objects to labels of the video's size, keeping the input's outline where it was right."""
+"""From objects on the working grid to labels of the video's size, keeping the input's outline where it was right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 import cv2
 import numpy as np
 
-from .boxes import Box
+from ..core.labels import label_dtype
+from .boxes import Box, whole
 from .object_masks import Plane
 
 _SLIGHT = 3
@@ -48,6 +49,26 @@ def merge_with_input(
     # An opening removes the thin strips between two outlines that agree; what stays is a real change.
     real = cv2.dilate(cv2.morphologyEx(changed, cv2.MORPH_OPEN, kernel), kernel)
     return np.where((changed > 0) & (real == 0), given, drawn)
+
+
+def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Bring planes of a whole grid to the video's size, with smooth outlines.
+
+    Parameters
+    ----------
+    planes : mapping of int to ndarray
+        Object id to (h, w) float32 on the working grid, above 0.5 where the object is.
+    size : tuple of int
+        Height and width of the result.
+
+    Returns
+    -------
+    ndarray
+        (Y, X) uint8 or uint16 labels.
+    """
+    grid = next((plane.shape for plane in planes.values()), size)
+    boxed = {object_id: Plane(whole(grid), plane) for object_id, plane in planes.items()}
+    return render_planes(boxed, grid, size).astype(label_dtype(list(planes)))
 
 
 def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from .boxes import Box, box_around, whole
+from .device import autocast
 from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match
 from .object_masks import Plane
 
@@ -145,7 +146,7 @@ class ObjectDrawer:
     def _matches(self, features: FrameFeatures, memory: Memory, box: Box) -> Tensor:
         rows, columns = box.at(KEY_STRIDE)
         keys = features.keys.unflatten(0, features.grid)[rows, columns]
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), autocast(self._device, self._dtype):
             found = match(keys.flatten(0, 1), memory.keys, memory.inside, memory.outside)[0]
         return found.reshape(MATCH_CHANNELS, *keys.shape[:2]).float().cpu()
 
@@ -165,7 +166,7 @@ class ObjectDrawer:
             images.append(torch.from_numpy(np.ascontiguousarray(features.image[where])).permute(2, 0, 1))
             levels.append([level[(0, slice(None), *box.at(2 << index))] for index, level in enumerate(features.levels)])
         pixels = torch.stack(images).to(self._device).float() / 255
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), autocast(self._device, self._dtype):
             logits = self._network(
                 pixels.contiguous(memory_format=torch.channels_last),
                 [torch.stack(each).contiguous(memory_format=torch.channels_last) for each in zip(*levels, strict=True)],
@@ -174,9 +175,6 @@ class ObjectDrawer:
             )
         probabilities: np.ndarray = logits.float().sigmoid()[:, 0].cpu().numpy()
         return probabilities
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
 
 def _without(memory: Memory, frame: int) -> Memory | None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from .boxes import Box, box_around, whole
+from .boxes import Box, whole
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,3 @@ def _plane(
         np.bincount(rows, minlength=size[0])[top:bottom, None] * np.bincount(columns, minlength=size[1])[left:right]
     )
     return Plane(cells, (counts / pixels).astype(np.float32))
-
-
-def box_of(plane: Plane, margin: float, size: tuple[int, int]) -> Box | None:
-    """Return the box of whole cells around what a plane holds, with a margin in pixels."""
-    present = np.zeros(size, bool)
-    present[plane.box.at()] = plane.values > 0
-    return box_around(present, margin)

@@ -16,7 +16,7 @@ from ..core.labels import labels_of
 from ..core.parameters import RefineParameters
 from .builtin_weights import channels_last
 from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
-from .device import pick_precision
+from .device import autocast, pick_precision
 from .feature_store import weights_digest
 from .interface import ClipInputs
 from .networks.attention import FRAMES_A_STEP, run_to_end
@@ -372,7 +372,7 @@ class PublishedModel:
         return self._tensor(normalised(images)).contiguous(memory_format=layout)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self._precision, enabled=self._precision != torch.float32)
+        return autocast(self.device, self._precision)
 
     def _encode(self, gathered: SelectorInputs, masks: np.ndarray, frame: int) -> list[Tensor]:
         # One frame at a time: its finest level just fits the processor's cache.

@@ -111,6 +111,7 @@ def refine(
     model = model.fitted_to(clip.size, judged_areas or areas)
     if store:
         store.limit_features(available.memory)
+        store.areas = judged_areas or areas
     with closing(FrameFeatures(clip, model, available.store)) as of_frames:
         reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
         cache = (
@@ -142,9 +143,9 @@ def refine(
 def _uncertainty(model: RefinementModel, scores: np.ndarray) -> dict[str, list[list[float]]]:
     """Return how unsure the scores are, (frames, objects), if the model can tell."""
     measure = getattr(model, "uncertainty", None)
-    return (
-        {} if measure is None else {"uncertainty": [[round(float(each), 4) for each in row] for row in measure(scores)]}
-    )
+    if measure is None:
+        return {}
+    return {"uncertainty": [[round(float(spread), 4) for spread in row] for row in measure(scores)]}
 
 
 def _checked(guidance: Guidance, frames: int) -> Guidance:

@@ -9,7 +9,7 @@ import time
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,6 +67,8 @@ class RunStore:
     ----------
     costs : dict of str to Cost
         What the last run computed, by kind: ``features``, ``score``, ``correction`` and ``flow``.
+    areas : mapping of int to ndarray, or None
+        Object id to (T,) areas of the masks that the last run judged, to which it fitted the model.
     """
 
     def __init__(self, feature_bytes: int | None = None, result_bytes: int = _RESULT_BYTES) -> None:
@@ -74,6 +76,7 @@ class RunStore:
         self.kept_features = _Shelf(feature_bytes or _FEATURE_BYTES)
         self.kept_results = _Shelf(result_bytes)
         self.costs: dict[str, Cost] = {}
+        self.areas: Mapping[int, np.ndarray] | None = None
         self._known: dict[str, Cost] = {}
         self._loaded: tuple[RefineParameters, RefinementModel] | None = None
         self._tokens: weakref.WeakKeyDictionary[RefinementModel, int] = weakref.WeakKeyDictionary()

@@ -71,7 +71,7 @@ class ObjectsController:
         tracker = self._review.tracker
         if tracker is None:
             return 0
-        object_id = max([*tracker.table.object_ids, 0]) + 1
+        object_id = tracker.table.free_id
         if object_id > np.iinfo(tracker.layer.data.dtype).max:
             self.said.emit(f"{tracker.layer.name} holds {tracker.layer.data.dtype} values and has no free label left.")
             return 0
@@ -106,7 +106,7 @@ class ObjectsController:
         tracker = self._review.tracker
         if tracker is None:
             return
-        start, new_id = self._review.frame, max(tracker.table.object_ids) + 1
+        start, new_id = self._review.frame, tracker.table.free_id
         frames = range(start, tracker.table.frames)
         self._change(
             lambda tracker: tracker.table.split(object_id, new_id, frames, whole=True),

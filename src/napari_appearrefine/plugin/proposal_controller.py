@@ -14,7 +14,7 @@ from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.patches import LabelPatch
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
-from ..core.review import Change, Edit, Source
+from ..core.review import Change, Edit
 from .controller import RefineController, RunResult, Task
 from .layers import make_overlay, show_overlay
 from .review_controller import ReviewController, quality_of
@@ -206,14 +206,10 @@ class ProposalController:
         assert proposal is not None
         changes: list[Change] = []
         for object_id in ids:
-            cells = table.cells(object_id)
             is_open = proposal.decisions[:, proposal.object_ids.index(object_id)] == Decision.OPEN
-            free = [frame for frame in frames if is_open[frame] and not (cells["edited"] | cells["locked"])[frame]]
-            there = [object_id in present[frame] if frame in present else cells["present"][frame] for frame in free]
-            edit = table.set(
-                "Accept", [object_id], free, source=Source.RUN, run=self._run, accepted=True, present=there
-            )
-            changes += edit.changes
+            taken = [frame for frame in frames if is_open[frame]]
+            there = {frame: object_id in present[frame] for frame in taken if frame in present}
+            changes += table.taken_over(object_id, taken, self._run, there).changes
         return Edit("Accept", tuple(changes))
 
     def _set_decisions(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.events import Progress
 from ..engine.builtin_weights import channels_last, inference_dtype
+from ..engine.device import autocast
 from ..engine.networks.backbone import Backbone, fold_imagenet_weights
 from ..engine.networks.matching import MatchingNetwork
 from ..engine.networks.motion import MotionNetwork
@@ -142,7 +143,7 @@ def train_motion(
     held = SceneSet.open(scenes / "held_motion")
 
     def logits_of(net: MotionNetwork, drawn: MotionBatch) -> Tensor:
-        with _precision(device):
+        with autocast(device, inference_dtype(device)):
             return motion_logits(net, backbone, drawn)
 
     def to_device(drawn: MotionBatch) -> MotionBatch:
@@ -186,7 +187,7 @@ def train_matching(
     held = _open_views(scenes, HELD_VIEWS, None)
 
     def logits_of(net: MatchingNetwork, example: MatchingExample) -> list[Tensor]:
-        with _precision(device):
+        with autocast(device, inference_dtype(device)):
             return matching_logits(net, example)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
@@ -231,7 +232,7 @@ def write_flow_masks(scenes: Path, name: str, weights: Path, device: torch.devic
     for index in range(len(rendered)):
         images = torch.from_numpy(rendered.frames[index].copy()).permute(0, 3, 1, 2).float() / 255
         cues = torch.from_numpy(rendered.cues[index].astype(np.float32))
-        with torch.inference_mode(), _precision(device):
+        with torch.inference_mode(), autocast(device, inference_dtype(device)):
             features = backbone(_put(images, device))
             masks[index] = (network(_put(cues, device), features)[:, 0] > 0).cpu().numpy()
         if index % 20 == 19 or index + 1 == len(rendered):
@@ -259,11 +260,6 @@ def mean_iou(logits: Tensor, target: Tensor) -> list[float]:
     union = (found | truth).sum((1, 2, 3))
     values: list[float] = ((overlap + 1e-3) / (union + 1e-3)).tolist()
     return values
-
-
-def _precision(device: torch.device) -> torch.autocast:
-    dtype = inference_dtype(device)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def _put(x: Tensor, device: torch.device) -> Tensor:

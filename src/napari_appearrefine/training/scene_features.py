@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.builtin_weights import inference_dtype
+from ..engine.device import autocast
 from ..engine.networks.backbone import LEVEL_CHANNELS, LEVEL_STRIDES, Backbone
 from .batches import recolour, recolour_parameters
 from .dataset import SceneSet
@@ -75,7 +77,7 @@ def write_features(
         images, labels = _view(np.asarray(scenes.frames[index]), np.asarray(scenes.labels[index]), rng, part)
         seen = _recoloured(images, rng)
         arrays["frames"][index], arrays["labels"][index] = (seen * 255).round().permute(0, 2, 3, 1).byte(), labels
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), autocast(device, inference_dtype(device)):
             pyramid = backbone(seen.to(device).contiguous(memory_format=torch.channels_last))
         for stride, level in zip(LEVEL_STRIDES, pyramid, strict=True):
             arrays[f"level_{stride}"][index] = level.half().cpu().numpy()
