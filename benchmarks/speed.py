@@ -171,14 +171,17 @@ def peak_operations(device: str) -> float:
 
 
 def _timed(events: Any, names: dict[str, str], count: int) -> dict[str, dict[str, float]]:
-    """Split a run at the first progress of each named stage."""
+    """Split a run where the progress first has a title that begins as a named stage does, in whatever round."""
     stage, start = names[""], time.perf_counter()
     stages: dict[str, dict[str, float]] = {}
     event: Event | None = None
     for event in events:
-        if isinstance(event, Progress) and names.get(event.stage, stage) != stage:
+        if not isinstance(event, Progress):
+            continue
+        following = next((name for title, name in names.items() if title and event.stage.startswith(title)), stage)
+        if following != stage:
             stages[stage] = _figures(start, count)
-            stage, start = names[event.stage], time.perf_counter()
+            stage, start = following, time.perf_counter()
     stages[stage] = _figures(start, count)
     if not isinstance(event, Report):
         raise RuntimeError("the run gave no report at its end")
