@@ -11,9 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .boxes import Box, box_around, whole
+from .boxes import Box, box_around
 from .device import autocast
-from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match
+from .identities import reassigned
+from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match, match_by_frame
 from .object_masks import Plane
 
 _PIXELS_AT_ONCE = 240 * 432
@@ -107,12 +108,19 @@ class ObjectDrawer:
             object; None where it has no mask either or is not found.
         """
         drawn = list(planes)
+        usable = {
+            slot: other
+            for slot, memory in enumerate(memories)
+            if memory is not None and (other := _without(memory, frame)) is not None
+        }
+        matches: dict[int, Tensor] = {}
+        if len(planes) <= _SEARCHED_OBJECTS:
+            found_by_slot = {slot: self._matches_and_votes(features, memory) for slot, memory in usable.items()}
+            matches = {slot: found for slot, (found, _) in found_by_slot.items()}
+            planes = reassigned(planes, {slot: votes for slot, (_, votes) in found_by_slot.items()}, features.size)
         by_shape: dict[tuple[int, int], list[tuple[int, Box, Tensor]]] = defaultdict(list)
-        for slot, (plane, memory) in enumerate(zip(planes, memories, strict=True)):
-            usable = None if memory is None else _without(memory, frame)
-            if usable is None:
-                continue
-            found = self._place(features, plane, usable, search=len(planes) <= _SEARCHED_OBJECTS)
+        for slot, memory in usable.items():
+            found = self._place(features, planes[slot], memory, matches.get(slot))
             if found is None:
                 drawn[slot] = None
             else:
@@ -127,16 +135,18 @@ class ObjectDrawer:
         return drawn
 
     def _place(
-        self, features: FrameFeatures, plane: Plane | None, memory: Memory, search: bool
+        self, features: FrameFeatures, plane: Plane | None, memory: Memory, matches: Tensor | None
     ) -> tuple[Box, Tensor] | None:
-        """Return the box to draw an object in, and the matches (6, y / 8, x / 8) there."""
+        """Return the box to draw an object in, and the matches (6, y / 8, x / 8) there.
+
+        Without matches of the whole grid the object is sought around its rough mask only.
+        """
         present = None if plane is None else _present(plane, features.size)
-        if not search:
+        if matches is None:
             if present is None or plane is None:
                 return None
             box = box_around(present, _margin(plane))
             return None if box is None else (box, self._matches(features, memory, box))
-        matches = self._matches(features, memory, whole(features.size))
         evidence = _evidence(matches[_SHARE_CHANNEL].numpy(), plane, memory)
         full = np.repeat(np.repeat(evidence, KEY_STRIDE, 0), KEY_STRIDE, 1)[: features.size[0], : features.size[1]]
         margin = _LEAST_MARGIN if plane is None else _margin(plane)
@@ -149,6 +159,13 @@ class ObjectDrawer:
         with torch.inference_mode(), autocast(self._device, self._dtype):
             found = match(keys.flatten(0, 1), memory.keys, memory.inside, memory.outside)[0]
         return found.reshape(MATCH_CHANNELS, *keys.shape[:2]).float().cpu()
+
+    def _matches_and_votes(self, features: FrameFeatures, memory: Memory) -> tuple[Tensor, np.ndarray]:
+        """Return the matches (6, rows, columns) on the whole grid, and where the object is by vote (rows, columns)."""
+        with torch.inference_mode(), autocast(self._device, self._dtype):
+            found, votes = match_by_frame(features.keys, memory)
+        shaped = found[0].reshape(MATCH_CHANNELS, *features.grid)
+        return shaped.float().cpu(), votes.reshape(features.grid).float().cpu().numpy()
 
     def _probabilities(
         self,

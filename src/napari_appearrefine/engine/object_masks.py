@@ -27,6 +27,15 @@ class Plane:
     box: Box
     values: np.ndarray
 
+    @classmethod
+    def around(cls, values: np.ndarray) -> Plane | None:
+        """Cut a plane of the whole grid, (h, w) float32, to where it is not 0; None if it is nowhere."""
+        rows, columns = np.flatnonzero(values.any(1)), np.flatnonzero(values.any(0))
+        if not len(rows):
+            return None
+        box = Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+        return cls(box, values[box.at()])
+
     def within(self, box: Box) -> np.ndarray:
         """Return the plane in another box, (y, x) float32."""
         values = np.zeros(box.shape, np.float32)

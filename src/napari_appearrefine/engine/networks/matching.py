@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,21 +62,60 @@ def match(queries: Tensor, keys: Tensor, inside: Tensor, outside: Tensor) -> Ten
         (..., o, 6, p) float32: for each temperature the share of the inside among all matches in
         0..1, the evidence inside and the evidence outside.
     """
+    sums = _responses(queries, keys, torch.cat([inside, outside], -1))
+    return _maps([each.chunk(2, -1) for each in sums])
+
+
+def match_by_frame(queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    """Compare a frame with one object's memory, and let each remembered frame vote on where the object is.
+
+    A frame's vote at a position is the share of the inside among what resembles it there, at the fine temperature.
+    So what most frames agree on decides, however well a single wrong one resembles this frame.
+
+    Parameters
+    ----------
+    queries : Tensor
+        (p, c) unit vectors.
+    memory : Memory
+        What is remembered of one object.
+
+    Returns
+    -------
+    maps : Tensor
+        (1, 6, p) float32 as of :func:`match`.
+    votes : Tensor
+        (p,) float32 from 0 to 1: mean vote of the frames in which the object is, by how much they count.
+    """
+    frames, origin = torch.unique(memory.frames, return_inverse=True)
+    of_frame = F.one_hot(origin, len(frames)).float()
+    inside, outside = memory.inside * of_frame, memory.outside * of_frame
+    sums = [each.chunk(2, -1) for each in _responses(queries, memory.keys, torch.cat([inside, outside], -1))]
+    maps = _maps([(within.sum(-1, keepdim=True), without.sum(-1, keepdim=True)) for within, without in sums])
+    within, without = sums[-1]
+    weights = (inside + outside).sum(0) * (inside.sum(0) > 0)
+    votes = (within + _FLOOR) / (within + without + 2 * _FLOOR)
+    return maps, (votes @ weights) / weights.sum()
+
+
+def _responses(queries: Tensor, keys: Tensor, weights: Tensor) -> list[Tensor]:
+    """Return for each temperature the weighted sums of ``exp((similarity - 1) / temperature)``, (..., p, columns)."""
     # A few rows at a time stay in the processor's cache: three times as quick as all at once.
     rows = max(_RESPONSES_AT_ONCE // keys.shape[-2], 1)
-    weights = torch.cat([inside, outside], -1)
-    parts = [_match_rows(part, keys, weights) for part in queries.split(rows, -2)]
-    return torch.cat(parts, -1)
+    parts = [_responses_of_rows(part, keys, weights) for part in queries.split(rows, -2)]
+    return [torch.cat(each, -2) for each in zip(*parts, strict=True)]
 
 
-def _match_rows(queries: Tensor, keys: Tensor, weights: Tensor) -> Tensor:
-    response = torch.exp(((queries @ keys.transpose(-1, -2)).float() - 1) / TEMPERATURES[0])
+def _responses_of_rows(queries: Tensor, keys: Tensor, weights: Tensor) -> list[Tensor]:
+    coarse = torch.exp(((queries @ keys.transpose(-1, -2)).float() - 1) / TEMPERATURES[0])
+    # exp(x / 0.025) is the fourth power of exp(x / 0.1): two squarings instead of another exp.
+    return [coarse @ weights, coarse.square().square() @ weights]
+
+
+def _maps(sums: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """Turn sums (..., p, o) inside and outside at each temperature into the maps of :func:`match`."""
     maps = []
-    for index, temperature in enumerate(TEMPERATURES):
-        if index:
-            # exp(x / 0.025) is the fourth power of exp(x / 0.1): two squarings instead of another exp.
-            response = response.square().square()
-        within, without = (response @ weights + _FLOOR).chunk(2, -1)
+    for temperature, (within, without) in zip(TEMPERATURES, sums, strict=True):
+        within, without = within + _FLOOR, without + _FLOOR
         maps += [within / (within + without), temperature * within.log(), temperature * without.log()]
     return torch.stack(maps, -3).movedim(-1, -3)
 
