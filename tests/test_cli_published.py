@@ -187,6 +187,27 @@ def test_a_clip_that_cannot_be_used_is_named_and_the_others_run(data: Path, mode
     assert [path.name for path in (data / "out/folder_/folder_mask").iterdir()] == ["one"]
 
 
+def test_masks_are_never_laid_on_other_frames(data: Path, model: CopyingModel) -> None:
+    # As many masks as frames, but not of the same ones: in their order they would not fit.
+    for name in ("shifted", "untrue", "cut"):
+        make_video_folder(data / "images" / name)
+        make_mask_folder(data / "masks" / name, true_masks())
+        make_mask_folder(data / "truth" / name, true_masks())
+    (data / "images/shifted/00002.png").unlink()
+    (data / "masks/shifted/00004.png").unlink()
+    for kind in ("images", "masks"):
+        (data / kind / "untrue" / "00003.png").unlink()
+    for kind in ("images", "masks", "truth"):
+        (data / kind / "cut" / "00003.png").unlink()
+    result = published(data, "--dataset", "folder", "--save_pred", "--gt_dir", data / "truth")
+    assert result.exit_code == 2
+    assert f"{data}/images/shifted has no frame 00002, for which {data}/masks/shifted has a mask" in result.stderr
+    assert f"{data}/images/untrue has no frame 00003, for which {data}/truth/untrue has a mask" in result.stderr
+    assert "Note: cut: no frame between 00002 and 00004" in result.stderr
+    assert "Note: one" not in result.stderr
+    assert sorted(path.name for path in (data / "out/folder_/folder_mask").iterdir()) == ["cut", "one"]
+
+
 def test_finished_clips_are_kept_until_something_changes(data: Path, model: CopyingModel) -> None:
     command = ("--dataset", "folder", "--save_pred")
     assert published(data, *command).exit_code == 0
@@ -231,4 +252,7 @@ def test_missing_checkpoints_are_one_sentence(data: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert "project page of the paper" in result.stderr
     assert "weights add" in result.stderr
+    # The flags of the released program, not those of the other commands.
+    assert "--ckpt_selector" in result.stderr
+    assert "-checkpoint" not in result.stderr
     assert not (data / "out").exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..core.errors import UserError
 from ..core.parameters import RefineParameters
 from ..files.released_layout import DATASETS
 from . import options
@@ -26,7 +29,20 @@ def _checkpoint(flag: str, other_name: str, what: str) -> typer.models.OptionInf
     return option
 
 
+@contextmanager
+def _flags_as_released() -> Iterator[None]:
+    """Let messages call the checkpoints' flags what the released program calls them."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for part in ("selector", "corrector"):
+            message = message.replace(f"--{part}-checkpoint", f"--ckpt_{part}")
+        raise UserError(message) from error
+
+
 @plain_errors()
+@_flags_as_released()
 def published(
     img_dir: Annotated[Path, _folder("--img_dir", "Frames: one folder of images for each clip.")],
     mask_dir: Annotated[Path, _folder("--mask_dir", "Masks to refine: one folder for each clip.")],

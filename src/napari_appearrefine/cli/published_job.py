@@ -18,6 +18,7 @@ from .. import __version__
 from ..core.errors import UserError
 from ..core.events import Progress, Report
 from ..core.parameters import RefineParameters
+from ..files.atomic import explained_write_errors
 from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
 from ..files.report import write_json
@@ -124,6 +125,11 @@ class _Run:
         """Refine one clip, unless an earlier run has, and measure it."""
         settings = self._settings
         opened = open_released_clip(name, settings.images, settings.masks, settings.truth)
+        if opened.gap is not None:
+            before, after = opened.gap
+            typer.echo(
+                f"Note: {name}: no frame between {before} and {after}; refined without what is missing", err=True
+            )
         identity = self._identity(opened)
         if results.are_complete(name, opened.clip.frame_names) and _identity_in(results.report(name)) == identity:
             typer.echo(f"{name}: done before, kept", err=True)
@@ -162,14 +168,16 @@ class _Run:
             masks_name=str(settings.masks / name),
         )
         report_file = results.report(name)
-        report_file.unlink(missing_ok=True)
+        with explained_write_errors(report_file):
+            report_file.unlink(missing_ok=True)
         write: Callable[[CorrectedFrame], None] | None = None
         with closing(cast(Any, events)):
             for event in events:
                 if isinstance(event, Progress):
                     display.show(event)
                 elif isinstance(event, Report):
-                    report_file.parent.mkdir(parents=True, exist_ok=True)
+                    with explained_write_errors(report_file):
+                        report_file.parent.mkdir(parents=True, exist_ok=True)
                     write_json(report_file, {**event.to_json(), "identity": identity})
                 else:
                     # Folders are made with the first frame: a clip that fails before leaves nothing behind.
