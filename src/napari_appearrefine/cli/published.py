@@ -76,13 +76,21 @@ def published(
         Path | None, typer.Option("--sequences", metavar="FILE.json", help="A list of other clips' names.")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Do not split clips of YTVOS18m from 100 frames on.")] = False,
+    corrector: options.Corrector = RefineParameters.corrector,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = "float32",
 ) -> None:
     """Run the published system on a data set, with the released program's flags, folders and file names."""
     parameters = RefineParameters(
         model="published",
+        corrector=corrector,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
         exemplars=num_global_frames,
         device=device,
+        precision=precision,
         selector_checkpoint=ckpt_selector,
         corrector_checkpoint=ckpt_corrector,
         dino8=dino8,

@@ -22,6 +22,7 @@ from ..files.atomic import explained_write_errors
 from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
 from ..files.report import write_json
+from .jobs import check_refine_settings
 from .output import check_plain_folder
 from .progress import ProgressDisplay
 
@@ -111,14 +112,18 @@ class _Run:
     def __init__(self, settings: PublishedSettings, folders: ResultFolders) -> None:
         from ..engine.device import pick_device
         from ..engine.published import PublishedModel
+        from ..engine.refinement import with_other_repair
         from ..engine.weights_store import checkpoint_paths, file_sha256
 
         self._settings = settings
         self._folders = folders
-        self._model: PublishedModel = PublishedModel.load(
-            settings.refinement, pick_device(settings.refinement.device), settings.window
-        )
-        self._weights = [file_sha256(path) for path in checkpoint_paths(settings.refinement)]
+        parameters = settings.refinement
+        device = pick_device(parameters.device)
+        self._model: PublishedModel = PublishedModel.load(parameters, device, settings.window)
+        repair = with_other_repair(self._model, parameters, device)
+        self._repair = None if repair is self._model else repair
+        used = [*checkpoint_paths(parameters), *([parameters.sam_checkpoint] if parameters.sam_checkpoint else [])]
+        self._weights = [file_sha256(path) for path in used]
         self._measured: list[ClipResult] = []
 
     def refine(self, name: str, results: ResultFolders, display: ProgressDisplay) -> None:
@@ -166,6 +171,7 @@ class _Run:
             size=opened.size,
             parts=released_parts(len(clip)) if split else [range(len(clip))],
             masks_name=str(settings.masks / name),
+            repair=self._repair,
         )
         report_file = results.report(name)
         with explained_write_errors(report_file):
@@ -203,6 +209,9 @@ class _Run:
             __version__,
             *self._weights,
             settings.refinement.exemplars,
+            settings.refinement.corrector,
+            settings.refinement.edges,
+            settings.refinement.precision,
             settings.window,
             settings.whole,
             opened.size,
@@ -226,6 +235,7 @@ def _writer_of(name: str, opened: ReleasedClip, results: ResultFolders) -> Calla
 
 
 def _check(settings: PublishedSettings) -> None:
+    check_refine_settings(settings.refinement)
     if settings.queries != RELEASED_QUERIES:
         raise UserError(
             f"--num_queries is {settings.queries}, but the networks hold {RELEASED_QUERIES} object queries; leave it "

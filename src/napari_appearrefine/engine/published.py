@@ -19,42 +19,15 @@ from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
 from .device import autocast, pick_precision
 from .feature_store import weights_digest
 from .interface import ClipInputs
-from .networks.attention import FRAMES_A_STEP, run_to_end
+from .networks.attention import run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
-from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes, small_image
-from .networks.selector import Selector, clip_scores, error_sums
+from .networks.inputs import HEIGHT, WIDTH, resized_planes, small_image
+from .networks.selector import Selector
 from .networks.vit import CHANNELS, DinoViT
+from .published_selection import SelectorRun, gather_inputs, images_tensor, small_planes
 from .selection import select_exemplars
 from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
-
-_KEPT_LEVELS = 256 << 20
-
-
-@dataclass(frozen=True)
-class SelectorInputs:
-    """What the selector needs of every frame, gathered once for all objects.
-
-    Parameters
-    ----------
-    images : ndarray
-        (T, 128, 224, 3) uint8.
-    dino16 : ndarray
-        (T, 112, 384) float32.
-    packed_masks : ndarray
-        (T, Q, 3584) uint8, eight pixels of a 128 x 224 mask in each byte.
-    """
-
-    images: np.ndarray
-    dino16: np.ndarray
-    packed_masks: np.ndarray
-
-    def masks(self, place: int | None) -> np.ndarray:
-        """Return the masks of one object by its place in the order of ids, or empty ones: (T, 128, 224) bool."""
-        shape = (len(self.images), HEIGHT, WIDTH)
-        if place is None:
-            return np.zeros(shape, bool)
-        return np.unpackbits(self.packed_masks[:, place], axis=1).reshape(shape).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -119,6 +92,7 @@ class PublishedModel:
             channels_last(self.corrector, device)
         self.device = device
         self.window = window
+        self.selection = SelectorRun(self.selector, device, precision)
         self._precision = precision
         self._absent: tuple[weakref.ref[ClipInputs], np.ndarray] | None = None
 
@@ -160,7 +134,7 @@ class PublishedModel:
             ``image`` (128, 224, 3) uint8, ``dino8`` (448, 384) and ``dino16`` (112, 384) float32.
         """
         small = small_image(image)
-        rgb = self._images(small[None])
+        rgb = images_tensor(small[None], self.device)
         with self._autocast():
             dino8, dino16 = (network(rgb)[0].float().cpu().numpy() for network in (self.dino8, self.dino16))
         return {"image": small, "dino8": dino8, "dino16": dino16}
@@ -191,14 +165,14 @@ class PublishedModel:
         ndarray
             (T, Q) float32; each column sums to 1: a rank within the clip, not a probability of being right.
         """
-        gathered = yield from self.gather(inputs)
+        gathered = yield from gather_inputs(inputs)
         places: list[int | None] = list(range(len(inputs.object_ids)))
         if any(None in group for group in object_groups(inputs.object_ids)):
             places.append(None)
-        done, total = 0, len(places) * self._scoring_steps(len(inputs.clip))
+        done, total = 0, len(places) * self.selection.steps(len(inputs.clip))
         columns = []
         for place in places:
-            steps = self._score_masks(gathered, place)
+            steps = self.selection.scores(gathered, place)
             while True:
                 yield Progress("Scoring masks", done, total)
                 try:
@@ -262,61 +236,6 @@ class PublishedModel:
                     None if parts is None else _region_labels(parts[place], size),
                 )
 
-    def gather(self, inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
-        """Gather what the selector needs of every frame, yielding progress."""
-        images, features, masks = [], [], []
-        for frame in range(len(inputs.clip)):
-            yield Progress("Reading appearance", frame, len(inputs.clip))
-            found = inputs.features(frame)
-            images.append(found["image"])
-            features.append(found["dino16"])
-            planes = _planes(inputs, frame, inputs.object_ids)
-            masks.append(np.packbits(planes.reshape(len(planes), -1), axis=1))
-        yield Progress("Reading appearance", len(inputs.clip), len(inputs.clip))
-        return SelectorInputs(np.stack(images), np.stack(features), np.stack(masks))
-
-    def error_maps(self, gathered: SelectorInputs, masks: np.ndarray) -> Iterator[tuple[int, Tensor] | None]:
-        """Predict where the masks of one object are wrong.
-
-        Frames are encoded before the attention between frames and decoded after it. The encoder's
-        levels take 3.4 MB a frame; those that find no room are computed again.
-
-        Parameters
-        ----------
-        gathered : SelectorInputs
-            The clip.
-        masks : ndarray
-            (T, 128, 224) bool.
-
-        Yields
-        ------
-        tuple of int and Tensor, or None
-            The first frame of a few and their error maps (B, 3, 128, 224), probabilities; None
-            after a step of work that gave no map yet.
-        """
-        chunks = _chunks(len(masks))
-        kept: dict[int, list[Tensor]] = {}
-        room = _KEPT_LEVELS
-        embedded = []
-        for chunk in chunks:
-            for frame in chunk:
-                with self._autocast():
-                    levels = self._encode(gathered, masks, frame)
-                    dino16 = self._tensor(gathered.dino16[frame : frame + 1])
-                    embedded.append(self.selector.embed(levels[-1], dino16).float())
-                room -= sum(level.nbytes for level in levels)
-                if room > 0:
-                    kept[frame] = levels
-            yield None
-        related = yield from self.selector.relate(torch.cat(embedded))
-        for chunk in chunks:
-            maps = []
-            for frame in chunk:
-                with self._autocast():
-                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, masks, frame)
-                    maps.append(self.selector.decode(related[frame : frame + 1], levels).float())
-            yield chunk.start, torch.cat(maps)
-
     def memory(
         self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Memory:
@@ -330,7 +249,7 @@ class PublishedModel:
                 chosen: Sequence[int] = select_exemplars(column[:, None], {0: nothing}, count)[0]
             else:
                 column, chosen = scores[:, inputs.object_ids.index(object_id)], exemplars[object_id]
-            masks = [_planes(inputs, frame, (object_id,)) for frame in chosen]
+            masks = [small_planes(inputs, frame, (object_id,)) for frame in chosen]
             dino8 = [inputs.features(frame)["dino8"] for frame in chosen]
             objects.append(
                 ObjectExemplars(
@@ -345,10 +264,10 @@ class PublishedModel:
     def correct_window(self, inputs: ClipInputs, window: Window, group: ObjectGroup, memory: Memory) -> Corrected:
         """Correct the final frames of one window for one group of objects."""
         found = [inputs.features(frame) for frame in window.frames]
-        masks = np.stack([_planes(inputs, frame, group) for frame in window.frames])
+        masks = np.stack([small_planes(inputs, frame, group) for frame in window.frames])
         with self._autocast():
             corrected: Corrected = self.corrector(
-                self._images(np.stack([each["image"] for each in found])),
+                images_tensor(np.stack([each["image"] for each in found]), self.device),
                 self._tensor(masks.astype(np.float32)),
                 self._tensor(np.stack([each["dino8"] for each in found])),
                 torch.tensor(window.frames, device=self.device),
@@ -366,55 +285,17 @@ class PublishedModel:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _images(self, images: np.ndarray) -> Tensor:
-        """Turn small images (B, 128, 224, 3) uint8 into normalised ones, in the layout of the networks' weights."""
-        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
-        return self._tensor(normalised(images)).contiguous(memory_format=layout)
-
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self._precision)
-
-    def _encode(self, gathered: SelectorInputs, masks: np.ndarray, frame: int) -> list[Tensor]:
-        # One frame at a time: its finest level just fits the processor's cache.
-        rgb = self._images(gathered.images[frame : frame + 1])
-        return self.selector.encode(rgb, self._tensor(masks[frame : frame + 1, None].astype(np.float32)))
-
-    def _scoring_steps(self, frames: int) -> int:
-        return 2 * len(_chunks(frames)) + self.selector.number_of_steps(frames)
-
-    def _score_masks(self, gathered: SelectorInputs, place: int | None) -> Generator[None, None, np.ndarray]:
-        masks = gathered.masks(place)
-        errors = torch.zeros(len(masks))
-        for result in self.error_maps(gathered, masks):
-            if result is not None:
-                start, maps = result
-                errors[start : start + len(maps)] = error_sums(maps).cpu()
-            yield
-        areas = torch.from_numpy(masks.sum(axis=(1, 2), dtype=np.float32))
-        scores: np.ndarray = clip_scores(errors, areas).numpy()
-        return scores
 
     def _scores_of_absent(self, inputs: ClipInputs) -> np.ndarray:
         """Return the selector's (T,) scores of empty masks, which the released code computes for absent objects."""
         if self._absent is None or self._absent[0]() is not inputs:
-            scores = run_to_end(self._score_masks(run_to_end(self.gather(inputs)), None))
+            scores = run_to_end(self.selection.scores(run_to_end(gather_inputs(inputs)), None))
             self._absent = (weakref.ref(inputs), scores)
         return self._absent[1]
-
-
-def _chunks(frames: int) -> list[range]:
-    return [range(start, min(start + FRAMES_A_STEP, frames)) for start in range(0, frames, FRAMES_A_STEP)]
 
 
 def _region_labels(regions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     planes = regions == np.arange(OBJECTS + SLOTS)[:, None, None]
     return labels_of(resized_planes(planes, size), range(1, OBJECTS + SLOTS + 1))
-
-
-def _planes(inputs: ClipInputs, frame: int, group: Sequence[int | None]) -> np.ndarray:
-    present = [object_id for object_id in group if object_id is not None]
-    planes = np.zeros((len(group), HEIGHT, WIDTH), bool)
-    if present:
-        places = [place for place, object_id in enumerate(group) if object_id is not None]
-        planes[places] = resized_planes(inputs.planes(frame, present))
-    return planes
