@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -40,7 +40,8 @@ def run(model, masks, rounds, guidance=None):
     clip = Clip(np.zeros((FRAMES, *SIZE, 3), np.uint8))
     inputs = ClipInputs(clip, masks, object_areas(masks), lambda frame: None, "masks", guidance or Guidance())
     labels, outcome = {}, None
-    events = correct_in_rounds(model, inputs, np.full((FRAMES, 1), 0.4, np.float32), 3, rounds)
+    rough = replace(inputs, guidance=inputs.guidance.without_settled())
+    events = correct_in_rounds(model, inputs, rough, np.full((FRAMES, 1), 0.4, np.float32), 3, rounds)
     while True:
         try:
             event = next(events)

@@ -1,4 +1,4 @@
-"""Correction in rounds: what one round repaired teaches the next, until little changes."""
+"""Correction in rounds: what one round repaired teaches the next, until little changes; truth comes last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress
-from ..core.guidance import keep_settled
+from ..core.guidance import MasksWithTruth, keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
 from .regions import PackedPlane
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def correct_in_rounds(
-    model: RefinementModel, inputs: ClipInputs, scores: np.ndarray, exemplars: int, rounds: int
+    model: RefinementModel, inputs: ClipInputs, rough: ClipInputs, scores: np.ndarray, exemplars: int, rounds: int
 ) -> Generator[Progress | FrameLabels, None, Outcome]:
     """Choose exemplars and correct every frame, then again from what came out.
 
@@ -47,12 +47,18 @@ def correct_in_rounds(
     than 0.5 % of the objects' pixels changed, or after ``rounds``. A frame's labels are given once,
     those of the last round.
 
+    What a person drew or locked takes part in the last round alone, which there always is then. So the
+    rounds before it are those of an earlier run, which keeps them. For an object that is in no rough mask
+    such rounds are nothing; if there is one, ``rounds`` of them begin with what the person drew.
+
     Parameters
     ----------
     model : RefinementModel
         Corrects.
     inputs : ClipInputs
         The clip, its masks and what a person decided.
+    rough : ClipInputs
+        The same without what the person drew and locked, so perhaps with fewer objects.
     scores : ndarray
         (T, Q) estimated quality of the masks, before a person made some of them true.
     exemplars, rounds : int
@@ -63,38 +69,83 @@ def correct_in_rounds(
     UserError
         If a person banned all frames of an object as exemplars.
     """
-    given = inputs
-    for number in range(1, rounds + 1):
-        chosen = select_exemplars(scores, inputs.areas, exemplars, model.spreads_exemplars, inputs.guidance)
-        if number == 1:
-            _check_exemplars(chosen)
-        stage = "Correcting frames" if rounds == 1 else f"Correcting frames (round {number} of at most {rounds})"
-        quality = np.full(scores.shape, np.nan)
-        kept = KeptLabels((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
-        changed, done = _Change(), 0
-        yield Progress(stage, 0, len(inputs.clip))
-        weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
-        for event in model.correct(inputs, weighed, chosen):
-            if isinstance(event, Progress):
-                yield event
-                continue
-            result = _settled(event, given)
-            quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
-            if number < rounds:
-                changed.add(inputs.labels(result.frame), result.labels)
-                kept.put(result)
-            else:
-                yield result
-            done += 1
-            yield Progress(stage, done, len(inputs.clip))
-        if number == rounds:
-            break
-        if changed.share < _SETTLED:
-            yield from kept.results()
-            break
-        inputs = replace(inputs, masks=kept, areas={key: kept.areas(key) for key in inputs.areas})
-        scores = np.nan_to_num(quality).astype(np.float32)
-    return Outcome(chosen, quality, number)
+    _check_exemplars(inputs)
+    known = [slot for slot, object_id in enumerate(inputs.areas) if object_id in rough.areas]
+    before = rounds - 1 if known and inputs.guidance.any_settled else 0
+    after = 1 if before and len(known) == len(inputs.areas) else rounds
+    steps = _Rounds(model, exemplars, before + after)
+    if before:
+        last = yield from steps.take(before, rough, rough, scores[:, known])
+        scores = np.zeros(scores.shape, np.float32)
+        scores[:, known] = np.nan_to_num(last.quality)
+        start = _with_settled(last.labels, inputs)
+    else:
+        start = inputs
+    last = yield from steps.take(after, start, inputs, scores, shown=True)
+    return Outcome(last.exemplars, last.quality, steps.taken)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round gave; the labels of the last one of all were shown and are not kept."""
+
+    labels: KeptLabels
+    quality: np.ndarray
+    exemplars: dict[int, list[int]]
+
+
+@dataclass
+class _Rounds:
+    """Takes rounds, ``most`` in all, and counts them."""
+
+    model: RefinementModel
+    exemplars: int
+    most: int
+    taken: int = 0
+
+    def take(
+        self, count: int, inputs: ClipInputs, given: ClipInputs, scores: np.ndarray, shown: bool = False
+    ) -> Generator[Progress | FrameLabels, None, _Round]:
+        """Correct at most ``count`` times; what is settled comes out as it is in ``given``."""
+        for left in reversed(range(count)):
+            chosen = select_exemplars(scores, inputs.areas, self.exemplars, self.model.spreads_exemplars, given.guidance)
+            self.taken += 1
+            quality = np.full(scores.shape, np.nan)
+            kept, change = KeptLabels.of(inputs), _Change()
+            weighed = with_true_scores(scores, inputs.object_ids, given.guidance)
+            for event in self._corrected(inputs, weighed, chosen):
+                if isinstance(event, Progress):
+                    yield event
+                    continue
+                result = _settled(event, given)
+                quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
+                if shown and not left:
+                    yield result
+                else:
+                    change.add(inputs.labels(result.frame), result.labels)
+                    kept.put(result)
+            if not left:
+                break
+            if change.share < _SETTLED:
+                if shown:
+                    yield from kept.results()
+                break
+            inputs = replace(inputs, masks=kept, areas={key: kept.areas(key) for key in inputs.areas})
+            scores = np.nan_to_num(quality).astype(np.float32)
+        return _Round(kept, quality, chosen)
+
+    def _corrected(
+        self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]
+    ) -> Iterator[Progress | FrameLabels]:
+        name, done, frames = "Correcting frames", 0, len(inputs.clip)
+        if self.most > 1:
+            name += f" (round {self.taken} of at most {self.most})"
+        yield Progress(name, 0, frames)
+        for event in self.model.correct(inputs, scores, chosen):
+            yield event
+            if isinstance(event, FrameLabels):
+                done += 1
+                yield Progress(name, done, frames)
 
 
 @dataclass
@@ -129,6 +180,11 @@ class KeptLabels:
     dtype: np.dtype[Any]
     _frames: dict[int, tuple[PackedPlane, dict[int, float], dict[int, int]]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, inputs: ClipInputs) -> KeptLabels:
+        """Return room for the labels of a clip."""
+        return cls((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -153,9 +209,10 @@ class KeptLabels:
             yield FrameLabels(frame, packed.unpack(), quality)
 
 
-def _check_exemplars(chosen: dict[int, list[int]]) -> None:
-    for object_id, frames in chosen.items():
-        if not frames:
+def _check_exemplars(inputs: ClipInputs) -> None:
+    for object_id, area in inputs.areas.items():
+        banned = list(inputs.guidance.banned.get(object_id, ()))
+        if not inputs.guidance.exemplars_of(object_id) and np.isin(np.flatnonzero(area), banned).all():
             raise UserError(
                 f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
             )
@@ -169,3 +226,15 @@ def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
     quality = {key: value for key, value in result.quality.items() if key not in settled}
     quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
     return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
+
+
+def _with_settled(labels: KeptLabels, given: ClipInputs) -> ClipInputs:
+    """Return the inputs with masks from the last round, in which settled objects are as they are given."""
+    masks = MasksWithTruth(labels, given.masks, given.guidance)
+    areas = {key: labels.areas(key) for key in given.areas}
+    for frame in range(len(labels)):
+        if given.guidance.settled(frame):
+            counts = np.bincount(masks[frame].ravel(), minlength=max(areas) + 1)
+            for object_id, area in areas.items():
+                area[frame] = counts[object_id]
+    return replace(given, masks=masks, areas=areas)
