@@ -29,6 +29,7 @@ from .propagation import TruthAlongMotion
 
 _WITNESSES = 12
 _GOOD = 0.8
+_AGREES = 0.85
 _NO_SAY = float(np.log(0.8 / 0.2))
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
@@ -143,6 +144,28 @@ class BuiltinModel:
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+        """Leave out exemplars whose masks are not what the true frames alone would draw there.
+
+        A fault that is the same in all frames, such as a reflection that every mask includes, looks right to a
+        clip that agrees on it. A true frame does not have it, and must not be outvoted by exemplars that do.
+        """
+        true = {key: dict.fromkeys(sorted(inputs.guidance.true_exemplars_of(key)), 1.0) for key in exemplars}
+        left = {key: list(chosen) for key, chosen in exemplars.items()}
+        memories = self._memories(inputs)
+        for frame in sorted({frame for chosen in exemplars.values() for frame in chosen}):
+            doubted = [
+                key
+                for key, chosen in exemplars.items()
+                if frame in chosen and true[key] and frame not in inputs.guidance.exemplars_of(key)
+            ]
+            if doubted:
+                agreement = self._scored(inputs, frame, memories, weights_near(frame, true), "judgement")
+                for key in doubted:
+                    if agreement[inputs.object_ids.index(key)] < _AGREES:
+                        left[key].remove(frame)
+        return left
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
@@ -176,12 +199,14 @@ class BuiltinModel:
         likely = [np.zeros(features.size, np.float32) if plane is None else plane.on(features.size) for plane in drawn]
         return np.stack(likely), shares
 
-    def _scored(self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights) -> np.ndarray:
+    def _scored(
+        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, kind: str = "score"
+    ) -> np.ndarray:
         def compute() -> tuple[np.ndarray]:
             masks, drawn = self._draw(inputs, frame, memories(weights))
             return (np.array([estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)], np.float32),)
 
-        return reused(inputs, "score", frame, weights, compute, self._guesses_from(inputs, frame))[0]
+        return reused(inputs, kind, frame, weights, compute, self._guesses_from(inputs, frame))[0]
 
     def _corrected(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, truth: TruthAlongMotion

@@ -107,6 +107,9 @@ class RefinementModel(Protocol):
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
         """Judge every mask; yield progress, return (T, Q) float32, higher is better."""
 
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> Mapping[int, Sequence[int]]:
+        """Return the exemplars of each object id without those that masks which a person made speak against."""
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels | Progress]:

@@ -67,6 +67,8 @@ class TruthAlongMotion:
                 [results.image_digest(step) for step in _steps(frame, true)],
                 self._slots[true],
                 self._inputs.label_digest(true),
+                _SAY,
+                _PIXELS,
             ]
             for true in self.sources(frame)
         ]

@@ -143,8 +143,8 @@ def refine(
         inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
         scores = yield from _scores(model, inputs, judged, judged_areas)
         rounds = min(parameters.rounds, model.most_rounds)
-        known = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}
-        rough = replace(inputs, masks=judged, areas=known, guidance=guidance.without_settled())
+        rough_areas = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}
+        rough = replace(inputs, masks=judged, areas=rough_areas, guidance=guidance.without_settled())
         outcome = yield from correct_in_rounds(model, inputs, rough, scores, parameters.exemplars, rounds)
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()

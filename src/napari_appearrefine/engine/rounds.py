@@ -108,11 +108,11 @@ class _Rounds:
     ) -> Generator[Progress | FrameLabels, None, _Round]:
         """Correct at most ``count`` times; what is settled comes out as it is in ``given``."""
         for left in reversed(range(count)):
-            chosen = select_exemplars(scores, inputs.areas, self.exemplars, self.model.spreads_exemplars, given.guidance)
+            chosen = self._chosen(inputs, scores)
             self.taken += 1
             quality = np.full(scores.shape, np.nan)
             kept, change = KeptLabels.of(inputs), _Change()
-            weighed = with_true_scores(scores, inputs.object_ids, given.guidance)
+            weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
             for event in self._corrected(inputs, weighed, chosen):
                 if isinstance(event, Progress):
                     yield event
@@ -133,6 +133,13 @@ class _Rounds:
             inputs = replace(inputs, masks=kept, areas={key: kept.areas(key) for key in inputs.areas})
             scores = np.nan_to_num(quality).astype(np.float32)
         return _Round(kept, quality, chosen)
+
+    def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
+        guidance, spread = inputs.guidance, self.model.spreads_exemplars
+        chosen = select_exemplars(scores, inputs.areas, self.exemplars, spread, guidance)
+        if not guidance.truth:
+            return chosen
+        return {key: list(frames) for key, frames in self.model.confirmed(inputs, chosen).items()}
 
     def _corrected(
         self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]
