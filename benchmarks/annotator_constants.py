@@ -10,7 +10,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +121,14 @@ class Helped:
     followed: float
 
 
-def helped(annotator: Annotator, places: int) -> tuple[list[Helped], np.ndarray]:
+def helped(annotator: Annotator, places: int) -> tuple[list[Helped], list[float]]:
     """Correct single frames, and return what that did to all others, and how far quality was overestimated."""
     frames = len(annotator.task.clip)
     result, report = annotator.run([])
     before = annotator.region(result)
     links = _finished(motion_links(annotator.task.clip, result, annotator.ids, annotator.store))
     quality = np.array(report.quality)[:, [report.objects.index(key) for key in annotator.ids if key in report.objects]]
-    over = quality - before if quality.shape == before.shape else np.zeros((0, 1))
+    over = (quality - before).ravel().tolist() if quality.shape == before.shape else []
     found = []
     for place in range(places):
         corrected = int((place + 0.5) * frames / places)
@@ -164,6 +164,45 @@ def carried(annotator: Annotator, settings: list[tuple[float, float]]) -> Iterat
         yield [float(annotator.region(annotator.run(corrected)[0]).mean()) for corrected in few]
 
 
+@dataclass
+class Measured:
+    """What was found on all scenes so far."""
+
+    settings: list[tuple[float, float]]
+    found: list[Helped] = field(default_factory=list)
+    over: list[float] = field(default_factory=list)
+    regions: list[list[list[float]]] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures, ready for JSON."""
+        figures: dict[str, Any] = {"scenes": len(self.regions)}
+        if len(self.settings) > 1:
+            means = np.mean(self.regions, axis=0).tolist()
+            figures["carried"] = [
+                {"say": say, "pixels": pixels, "J": values}
+                for (say, pixels), values in zip(self.settings, means, strict=True)
+            ]
+        if self.found:
+            fits = best_fit(self.found)
+            now = (suggestion._REACH, suggestion._WITHOUT_MOTION)
+            figures["help"] = {
+                **dict(zip(("error", "reach", "without_motion"), fits[0], strict=True)),
+                "error_as_it_is": next((fit[0] for fit in fits if fit[1:] == now), None),
+                "doubt": float(np.mean(self.over)),
+            }
+        return figures
+
+    def lines(self) -> list[str]:
+        """Return the figures for people."""
+        figures = self.figures()
+        lines = [
+            f"say {each['say']:g}, {each['pixels']:g} pixels: J {each['J'][0]:.3f} after one correction, "
+            f"{each['J'][1]:.3f} after three"
+            for each in figures.get("carried", [])
+        ]
+        return lines + [f"help: {name} {value:.3g}" for name, value in figures.get("help", {}).items()]
+
+
 def _finished(steps: Any) -> Any:
     while True:
         try:
@@ -192,34 +231,21 @@ def main(arguments: list[str] | None = None) -> int:
     parameters = RefineParameters(device="cpu")
     model, library = load_model(parameters), PhotoLibrary.open(given.photos)
     settings = list(itertools.product(given.say, given.pixels))
-    regions: list[list[list[float]]] = []
-    found: list[Helped] = []
-    over: list[np.ndarray] = []
+    measured, figures = Measured(settings), {}
     for index in range(given.scenes):
         task = make_task(library, index, given.frames)
-        annotator = Annotator(task, parameters, model)
         if not task.rough.any():
             continue
+        annotator = Annotator(task, parameters, model)
         if given.places:
-            more, by = helped(annotator, given.places)
-            found += more
-            over.append(by.ravel())
-        if len(settings) > 1:
-            regions.append(list(carried(annotator, settings)))
-        print(f"scene {index}, {task.kind}", *regions[-1:], file=sys.stderr, flush=True)
-    figures: dict[str, Any] = {"scenes": given.scenes, "frames": given.frames}
-    for setting, values in zip(settings, np.mean(regions, axis=0).tolist() if regions else [], strict=False):
-        print(f"say {setting[0]:g}, {setting[1]:g} pixels: J {values[0]:.3f} after one, {values[1]:.3f} after three")
-        figures.setdefault("carried", []).append({"say": setting[0], "pixels": setting[1], "J": values})
-    if found:
-        fits = best_fit(found)
-        error, reach, share = fits[0]
-        now = next(fit[0] for fit in fits if fit[1:] == (suggestion._REACH, suggestion._WITHOUT_MOTION))
-        doubt = float(np.concatenate(over).mean())
-        print(f"help: reach {reach}, {share} without motion (error {error:.3f}; {now:.3f} as it is); doubt {doubt:.2f}")
-        figures["help"] = {"reach": reach, "without_motion": share, "error": error, "error_now": now, "doubt": doubt}
-    if given.json:
-        write_json(given.json, figures)
+            found, over = helped(annotator, given.places)
+            measured.found += found
+            measured.over += over
+        measured.regions.append(list(carried(annotator, settings)) if len(settings) > 1 else [])
+        figures = measured.figures()
+        print(f"after scene {index} ({task.kind}):", *measured.lines(), sep="\n", flush=True)
+        if given.json:
+            write_json(given.json, figures)
     return 0
 
 
