@@ -50,7 +50,7 @@ def test_refinement_fills_a_new_editable_layer_and_leaves_the_input_alone(model_
     np.testing.assert_array_equal(layer.colormap.map(OBJECT), rough.colormap.map(OBJECT))
     result = heard[-1]
     assert result.task is Task.REFINE
-    assert (result.written, result.kept, result.cancelled) == (FRAMES, [], False)
+    assert (len(result.finished), result.kept, result.cancelled) == (FRAMES, [], False)
     assert result.report.objects == [OBJECT]
     assert len(result.report.exemplars[OBJECT]) == 3
     assert not set(result.report.exemplars[OBJECT]) & {2, 5}
@@ -170,7 +170,7 @@ def test_cancel_keeps_finished_frames_as_one_undo_step(model_viewer, manual_jobs
     manual_jobs.run()
     layer = refined(model_viewer)
     assert manual_jobs.closed
-    assert (heard[-1].cancelled, heard[-1].written, heard[-1].report) == (True, 4, None)
+    assert (heard[-1].cancelled, len(heard[-1].finished), heard[-1].report) == (True, 4, None)
     assert controller.state is State.FINISHED
     np.testing.assert_array_equal(layer.data[:4], make_truth()[:4])
     np.testing.assert_array_equal(layer.data[4:], make_rough_masks()[4:])

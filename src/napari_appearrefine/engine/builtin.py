@@ -150,7 +150,9 @@ class BuiltinModel:
         A fault that is the same in all frames, such as a reflection that every mask includes, looks right to a
         clip that agrees on it. A true frame does not have it, and must not be outvoted by exemplars that do.
         """
-        true = {key: dict.fromkeys(sorted(inputs.guidance.true_exemplars_of(key)), 1.0) for key in exemplars}
+        true: dict[int, dict[int, float]] = {
+            key: dict.fromkeys(sorted(inputs.guidance.true_exemplars_of(key)), 1.0) for key in exemplars
+        }
         left = {key: list(chosen) for key, chosen in exemplars.items()}
         memories = self._memories(inputs)
         for frame in sorted({frame for chosen in exemplars.values() for frame in chosen}):
@@ -160,7 +162,8 @@ class BuiltinModel:
                 if frame in chosen and true[key] and frame not in inputs.guidance.exemplars_of(key)
             ]
             if doubted:
-                agreement = self._scored(inputs, frame, memories, weights_near(frame, true), "judgement")
+                judges = weights_near(frame, {key: true[key] if key in doubted else {} for key in exemplars})
+                agreement = self._scored(inputs, frame, memories, judges, "judgement")
                 for key in doubted:
                     if agreement[inputs.object_ids.index(key)] < _AGREES:
                         left[key].remove(frame)

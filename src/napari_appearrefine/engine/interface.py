@@ -27,6 +27,12 @@ class Results(Protocol):
     ) -> tuple[np.ndarray, ...]:
         """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
 
+    def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
+        """Return what was remembered for the model and ``parts``, or None."""
+
+    def remember(self, kind: str, parts: Iterable[Any], value: Any, size: int) -> None:
+        """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
+
 
 @dataclass(frozen=True)
 class ClipInputs:

@@ -108,8 +108,8 @@ def refine(
     Yields
     ------
     Progress, FrameLabels, Report
-        Progress of each stage, the labels of each frame once, and the report at the end. Closing
-        the generator cancels; what was yielded stays valid.
+        Progress of each stage, the labels of each frame, and the report at the end. A frame comes once a
+        round of the correction; the last one counts. Closing the generator cancels; what was yielded stays valid.
 
     Raises
     ------

@@ -195,6 +195,14 @@ class Reuse:
         self.store.kept_results.put(key, stored, sum(len(each[2]) + _ENTRY_BYTES for each in stored))
         return arrays
 
+    def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
+        """Return what was remembered for the model and ``parts``, or None."""
+        return self.store.kept_results.get(digest([kind, self.token, *parts]))
+
+    def remember(self, kind: str, parts: Iterable[Any], value: Any, size: int) -> None:
+        """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
+        self.store.kept_results.put(digest([kind, self.token, *parts]), value, size)
+
     def _timed(self, kind: str, compute: Callable[[], Any]) -> Any:
         """Compute and take the time; features computed on the way count as features."""
         cost, of_features = self._cost(kind), self._cost("features")

@@ -17,6 +17,7 @@ from .regions import PackedPlane
 from .selection import select_exemplars, with_true_scores
 
 _SETTLED = 0.005
+_ENTRY_BYTES = 400
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def correct_in_rounds(
     """Choose exemplars and correct every frame, then again from what came out.
 
     The next round judges masks by how far the last one was sure of them. The rounds end when fewer
-    than 0.5 % of the objects' pixels changed, or after ``rounds``. A frame's labels are given once,
-    those of the last round.
+    than 0.5 % of the objects' pixels changed, or after ``rounds``. Each round gives the labels of every
+    frame, which replace those of the round before.
 
     What a person drew or locked takes part in the last round alone, which there always is then. So the
     rounds before it are those of an earlier run, which keeps them. For an object that is in no rough mask
@@ -73,66 +74,82 @@ def correct_in_rounds(
     known = [slot for slot, object_id in enumerate(inputs.areas) if object_id in rough.areas]
     before = rounds - 1 if known and inputs.guidance.any_settled else 0
     after = 1 if before and len(known) == len(inputs.areas) else rounds
-    steps = _Rounds(model, exemplars, before + after)
+    steps = _Rounds(model, inputs, exemplars, before + after)
     if before:
-        last = yield from steps.take(before, rough, rough, scores[:, known])
+        last = yield from steps.take(before, rough, scores[:, known])
         scores = np.zeros(scores.shape, np.float32)
         scores[:, known] = np.nan_to_num(last.quality)
         start = _with_settled(last.labels, inputs)
     else:
         start = inputs
-    last = yield from steps.take(after, start, inputs, scores, shown=True)
+    last = yield from steps.take(after, start, scores)
     return Outcome(last.exemplars, last.quality, steps.taken)
 
 
 @dataclass(frozen=True)
 class _Round:
-    """What one round gave; the labels of the last one of all were shown and are not kept."""
+    """What one round gave: labels, estimated quality, who taught, and the share of pixels that changed."""
 
     labels: KeptLabels
     quality: np.ndarray
     exemplars: dict[int, list[int]]
+    changed: float
 
 
 @dataclass
 class _Rounds:
-    """Takes rounds, ``most`` in all, and counts them."""
+    """Takes rounds, ``most`` in all, and counts them; whatever they give, ``given`` tells what is settled."""
 
     model: RefinementModel
+    given: ClipInputs
     exemplars: int
     most: int
     taken: int = 0
 
     def take(
-        self, count: int, inputs: ClipInputs, given: ClipInputs, scores: np.ndarray, shown: bool = False
+        self, count: int, inputs: ClipInputs, scores: np.ndarray
     ) -> Generator[Progress | FrameLabels, None, _Round]:
-        """Correct at most ``count`` times; what is settled comes out as it is in ``given``."""
+        """Correct at most ``count`` times, each time from what came out."""
+        reuse, parts = inputs.reuse, self._depends_on(inputs, scores)
         for left in reversed(range(count)):
-            chosen = self._chosen(inputs, scores)
             self.taken += 1
-            quality = np.full(scores.shape, np.nan)
-            kept, change = KeptLabels.of(inputs), _Change()
-            weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
-            for event in self._corrected(inputs, weighed, chosen):
-                if isinstance(event, Progress):
-                    yield event
-                    continue
-                result = _settled(event, given)
-                quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
-                if shown and not left:
-                    yield result
-                else:
-                    change.add(inputs.labels(result.frame), result.labels)
-                    kept.put(result)
-            if not left:
+            # Rounds before what a person drew takes part are not shown again: only what follows from them matters.
+            hidden = reuse and self.given.guidance.any_settled and parts
+            last: _Round | None = reuse.recall("round", [*parts, self.taken]) if reuse and hidden else None
+            if last is None:
+                last = yield from self._round(inputs, scores)
+                if reuse and parts:
+                    reuse.remember("round", [*parts, self.taken], last, last.labels.nbytes)
+            if not left or last.changed < _SETTLED:
                 break
-            if change.share < _SETTLED:
-                if shown:
-                    yield from kept.results()
-                break
-            inputs = replace(inputs, masks=kept, areas={key: kept.areas(key) for key in inputs.areas})
-            scores = np.nan_to_num(quality).astype(np.float32)
-        return _Round(kept, quality, chosen)
+            areas = {key: last.labels.areas(key) for key in inputs.areas}
+            inputs = replace(inputs, masks=last.labels, areas=areas)
+            scores = np.nan_to_num(last.quality).astype(np.float32)
+        return last
+
+    def _depends_on(self, inputs: ClipInputs, scores: np.ndarray) -> list[Any]:
+        """Return all that rounds depend on, for a digest; nothing for those that know what a person drew."""
+        reuse = inputs.reuse
+        if reuse is None or inputs.guidance.any_settled:
+            return []
+        frames = [[reuse.image_digest(frame), inputs.label_digest(frame)] for frame in range(len(inputs.clip))]
+        return [self.exemplars, inputs.object_ids, inputs.guidance.to_json(), scores, frames]
+
+    def _round(self, inputs: ClipInputs, scores: np.ndarray) -> Generator[Progress | FrameLabels, None, _Round]:
+        settled = self.given if inputs.guidance.any_settled else inputs
+        chosen, quality = self._chosen(inputs, scores), np.full(scores.shape, np.nan)
+        kept, change = KeptLabels.of(inputs), _Change()
+        weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
+        for event in self._corrected(inputs, weighed, chosen):
+            if isinstance(event, Progress):
+                yield event
+                continue
+            result = _settled(event, settled)
+            quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
+            change.add(inputs.labels(result.frame), result.labels)
+            kept.put(result)
+            yield _settled(event, self.given)
+        return _Round(kept, quality, chosen, change.share)
 
     def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
         guidance, spread = inputs.guidance, self.model.spreads_exemplars
@@ -185,12 +202,17 @@ class KeptLabels:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    _frames: dict[int, tuple[PackedPlane, dict[int, float], dict[int, int]]] = field(default_factory=dict)
+    _frames: dict[int, tuple[PackedPlane, dict[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: ClipInputs) -> KeptLabels:
         """Return room for the labels of a clip."""
         return cls((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the labels take, roughly."""
+        return sum(len(packed.data) + _ENTRY_BYTES for packed, _ in self._frames.values())
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -201,19 +223,14 @@ class KeptLabels:
 
     def put(self, result: FrameLabels) -> None:
         """Keep the labels of a frame."""
-        ids, counts = np.unique(result.labels, return_counts=True)
-        areas = {int(key): int(count) for key, count in zip(ids, counts, strict=True)}
+        counts = np.bincount(result.labels.ravel())
+        areas = {int(key): int(counts[key]) for key in np.flatnonzero(counts)}
         packed = PackedPlane.pack(result.labels.astype(self.dtype))
-        self._frames[result.frame] = packed, dict(result.quality), areas
+        self._frames[result.frame] = packed, areas
 
     def areas(self, object_id: int) -> np.ndarray:
         """Return the (T,) areas of an object in pixels."""
-        return np.array([self._frames[frame][2].get(object_id, 0) for frame in range(len(self))], np.int64)
-
-    def results(self) -> Iterator[FrameLabels]:
-        """Give what was kept, frame by frame."""
-        for frame, (packed, quality, _) in sorted(self._frames.items()):
-            yield FrameLabels(frame, packed.unpack(), quality)
+        return np.array([self._frames[frame][1].get(object_id, 0) for frame in range(len(self))], np.int64)
 
 
 def _check_exemplars(inputs: ClipInputs) -> None:
@@ -232,7 +249,8 @@ def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
         return result
     quality = {key: value for key, value in result.quality.items() if key not in settled}
     quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
-    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
+    labels = result.labels.astype(label_dtype(inputs.object_ids))
+    return FrameLabels(result.frame, keep_settled(labels, inputs.labels(result.frame), settled), quality)
 
 
 def _with_settled(labels: KeptLabels, given: ClipInputs) -> ClipInputs:
