@@ -36,7 +36,7 @@ from napari_appearrefine.training.scenes import SceneOptions, render_scene
 
 SEED = 901
 KINDS = ("motion", "company", *LASTING)
-REACHES = (8, 12, 16, 24, 32, 48, 64, 96)
+REACHES = (4, 8, 12, 16, 24, 32, 48, 64, 96)
 SHARES = tuple(np.round(np.arange(0, 1.01, 0.1), 1).tolist())
 LEAST_LOST = 0.05
 
@@ -150,7 +150,7 @@ def best_fit(found: list[Helped]) -> list[tuple[float, int, float]]:
     )
     fits = []
     for reach, share in itertools.product(REACHES, SHARES):
-        expected = np.exp(-distance / reach) * (share + (1 - share) * followed**2)
+        expected = share + (1 - share) * np.exp(-distance / reach) * followed**2
         fits.append((float(np.sqrt(np.average((regained - expected) ** 2, weights=lost))), reach, share))
     return sorted(fits)
 
