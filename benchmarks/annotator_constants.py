@@ -150,7 +150,7 @@ def best_fit(found: list[Helped]) -> list[tuple[float, int, float]]:
     )
     fits = []
     for reach, share in itertools.product(REACHES, SHARES):
-        expected = share + (1 - share) * np.exp(-distance / reach) * followed**2
+        expected = np.exp(-distance / reach) * (share + (1 - share) * followed**2)
         fits.append((float(np.sqrt(np.average((regained - expected) ** 2, weights=lost))), reach, share))
     return sorted(fits)
 

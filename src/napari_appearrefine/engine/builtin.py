@@ -242,6 +242,7 @@ class BuiltinModel:
     def _truth_of(self, inputs: ClipInputs) -> TruthAlongMotion:
         size = self._grid(inputs)
 
+        @lru_cache(maxsize=_WITNESSES)
         def mask_of(frame: int, slot: int) -> np.ndarray:
             (plane,) = object_planes(inputs.labels(frame), [inputs.object_ids[slot]], size)
             return np.zeros(size, np.float32) if plane is None else plane.on(size)
