@@ -2,6 +2,16 @@
 
 Every scene has masks with faults that most frames share: from motion, or holes, a halo, background or another object
 taken along in all frames, and a third of the frames damaged in ways of their own besides. See README.md in this folder.
+
+How the constants were chosen:
+
+- What truth carried along the motion has to say (``engine.propagation``): 8 rather than 16, on scenes 0 to 4 of 32
+  frames, ``--say 8 16``: J 0.883 against 0.868 after one correction, 0.905 against 0.890 after three.
+- How far a correction helps (``core.suggestion``): least squares over 1366 frames and objects of scenes 0 to 5, 7 and
+  9 of 40 frames, each with a correction at three places: reach 32, 0.7 without motion, error 0.323; an estimate is 0.27
+  too good on the mean. With the earlier constants, 16 and 0.3, a correction was expected to help less far than it does.
+- From which agreement with the truth an exemplar may teach beside it (``engine.builtin``), 0.85: exemplars of true J
+  0.88 and more agree to 0.89 and more where the truth knows what they show, those with J below 0.7 to 0.84 at most.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def test_the_middle_of_the_poor_stretch_comes_first():
 def test_gain_follows_its_formula():
     quality, known = np.array([0.5, np.nan, 1.0]), np.array([False, False, True])
     links = np.array([1.0, 0.5])
-    by_truth = 0.9 + 0.1 / 4
-    expected = 0.75 * (1 - np.exp(-2 / 5) * by_truth) + 0.75 * (np.exp(-1 / 5) - np.exp(-1 / 5) * by_truth)
+    by_truth = 0.7 + 0.3 / 4
+    expected = 0.77 * (1 - np.exp(-2 / 5) * by_truth) + 0.77 * (np.exp(-1 / 5) - np.exp(-1 / 5) * by_truth)
     assert np.isclose(expected_gains(quality, known, links, reach=5.0)[0], expected)
     assert expected_gains(quality, known)[2] == 0
 

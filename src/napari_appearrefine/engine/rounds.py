@@ -110,22 +110,30 @@ class _Rounds:
         self, count: int, inputs: ClipInputs, scores: np.ndarray
     ) -> Generator[Progress | FrameLabels, None, _Round]:
         """Correct at most ``count`` times, each time from what came out."""
-        reuse, parts = inputs.reuse, self._depends_on(inputs, scores)
-        for left in reversed(range(count)):
-            self.taken += 1
-            # Rounds before what a person drew takes part are not shown again: only what follows from them matters.
-            hidden = reuse and self.given.guidance.any_settled and parts
-            last: _Round | None = reuse.recall("round", [*parts, self.taken]) if reuse and hidden else None
-            if last is None:
-                last = yield from self._round(inputs, scores)
-                if reuse and parts:
-                    reuse.remember("round", [*parts, self.taken], last, last.labels.nbytes)
-            if not left or last.changed < _SETTLED:
-                break
+        parts = self._depends_on(inputs, scores)
+        while True:
+            self.taken, count = self.taken + 1, count - 1
+            last = yield from self._remembered(inputs, scores, [*parts, self.taken] if parts else [])
+            if not count or last.changed < _SETTLED:
+                return last
             areas = {key: last.labels.areas(key) for key in inputs.areas}
             inputs = replace(inputs, masks=last.labels, areas=areas)
             scores = np.nan_to_num(last.quality).astype(np.float32)
-        return last
+
+    def _remembered(
+        self, inputs: ClipInputs, scores: np.ndarray, parts: list[Any]
+    ) -> Generator[Progress | FrameLabels, None, _Round]:
+        reuse = inputs.reuse
+        if reuse is None or not parts:
+            return (yield from self._round(inputs, scores))
+        # Rounds before what a person drew takes part need not be shown again: only what follows from them counts.
+        if self.given.guidance.any_settled:
+            known: _Round | None = reuse.recall("round", parts)
+            if known is not None:
+                return known
+        found = yield from self._round(inputs, scores)
+        reuse.remember("round", parts, found, found.labels.nbytes)
+        return found
 
     def _depends_on(self, inputs: ClipInputs, scores: np.ndarray) -> list[Any]:
         """Return all that rounds depend on, for a digest; nothing for those that know what a person drew."""

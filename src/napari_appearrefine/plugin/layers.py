@@ -396,7 +396,7 @@ def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:
 
 
 def _digest(labels: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(labels), digest_size=16).digest()
+    return hashlib.blake2b(np.ascontiguousarray(labels).data, digest_size=16).digest()
 
 
 def _index_dtype(length: int) -> type[np.uint16] | type[np.uint32]:
