@@ -115,11 +115,11 @@ def test_what_a_person_drew_takes_part_in_the_last_round_alone(masks):
 
 
 def test_an_object_without_a_rough_mask_gets_rounds_that_begin_with_what_was_drawn(masks):
-    drawn = masks.copy()
+    drawn = masks.astype(np.uint16)
     drawn[1, 30:35, 30:35] = 300
     guidance = Guidance(truth={300: frozenset({1})})
     model = GrowingModel(9)
-    refined, outcome = run(model, MasksWithTruth(masks, drawn.astype(np.uint16), guidance), 3, guidance, rough=masks)
+    refined, outcome = run(model, MasksWithTruth(masks, drawn, guidance), 3, guidance, rough=masks)
     assert outcome.rounds == 5
     assert [sorted(taught) for taught in model.taught] == [[3], [3], [3, 300], [3, 300], [3, 300]]
     assert refined.dtype == np.uint16
