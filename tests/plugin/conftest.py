@@ -169,6 +169,35 @@ class QueuedJobs:
             self.waiting.pop(0).run()
 
 
+class ManualSlices:
+    """Does the work of the main thread one step at a time, when the test says so; all of it unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.waits = False
+
+    def start(self, steps: Iterator[object], on_end: Callable[[], None]) -> Any:
+        self._steps, self._on_end = steps, on_end
+        self._is_over = False
+        if not self.waits:
+            self.finish()
+        return self
+
+    def step(self) -> None:
+        if not self._is_over:
+            try:
+                next(self._steps)
+            except StopIteration:
+                self.stop()
+                self._on_end()
+
+    def finish(self) -> None:
+        while not self._is_over:
+            self.step()
+
+    def stop(self) -> None:
+        self._is_over = True
+
+
 @pytest.fixture
 def manual_jobs() -> ManualJobs:
     return ManualJobs()
@@ -205,5 +234,12 @@ def review(model_viewer: ViewerModel, small_jobs: QueuedJobs) -> ReviewControlle
 
 
 @pytest.fixture
-def proposals(model_viewer: ViewerModel, controller: RefineController, review: ReviewController) -> ProposalController:
-    return ProposalController(model_viewer, controller, review)
+def slices() -> ManualSlices:
+    return ManualSlices()
+
+
+@pytest.fixture
+def proposals(
+    model_viewer: ViewerModel, controller: RefineController, review: ReviewController, slices: ManualSlices
+) -> ProposalController:
+    return ProposalController(model_viewer, controller, review, slices.start)

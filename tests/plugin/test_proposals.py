@@ -70,7 +70,7 @@ def test_accepting_all_is_one_undo_step_that_takes_marks_and_proposal_with_it(
     model_viewer, proposals, review, run, rough
 ):
     run()
-    assert proposals.accept() == len(WRONG)
+    proposals.accept()
     np.testing.assert_array_equal(rough.data, make_truth())
     assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
     cells = review.table.cells(OBJECT)
@@ -129,7 +129,7 @@ def test_object_that_is_newer_than_the_proposal_is_no_part_of_it(proposals, run,
     run()
     put(rough, 1, 9)
     before = rough.data.copy()
-    assert proposals.accept(object_ids=[9]) == 0
+    proposals.accept(object_ids=[9])
     np.testing.assert_array_equal(rough.data, before)
     proposals.accept()
     np.testing.assert_array_equal(rough.data == 9, before == 9)
@@ -221,14 +221,16 @@ def test_cancelled_run_proposes_what_was_finished(manual_jobs, proposals, contro
 
 
 @pytest.mark.parametrize("lost", ["rough proposal", "rough"])
-def test_losing_a_layer_ends_the_proposal(model_viewer, proposals, review, run, lost):
+def test_losing_a_layer_ends_the_proposal(model_viewer, proposals, review, run, rough, lost):
     run()
     model_viewer.layers.remove(lost)
     if lost == "rough":
         review.choose_masks(None)
     assert not proposals.is_open
     assert "changes" not in model_viewer.layers
-    assert proposals.accept() == 0
+    before = rough.data.copy()
+    proposals.accept()
+    np.testing.assert_array_equal(rough.data, before)
 
 
 def test_undoing_a_stroke_then_the_acceptance(proposals, review, run, rough):
@@ -243,3 +245,82 @@ def test_undoing_a_stroke_then_the_acceptance(proposals, review, run, rough):
     rough.redo()
     rough.redo()
     assert sorted(review.table.frames_with("edited", OBJECT)) == [4]
+
+
+class TestAcceptingFrameByFrame:
+    """A long clip is written a few frames at a time, while the person goes on."""
+
+    @pytest.fixture(autouse=True)
+    def _first_frame_is_written(self, proposals, run, rough, slices):
+        run()
+        slices.waits = True
+        proposals.accept()
+        slices.step()
+        np.testing.assert_array_equal(rough.data[2], make_truth()[2])
+        np.testing.assert_array_equal(rough.data[5], make_rough_masks()[5])
+
+    def test_it_is_one_undo_step(self, model_viewer, proposals, review, rough, slices):
+        slices.finish()
+        np.testing.assert_array_equal(rough.data, make_truth())
+        rough.undo()
+        np.testing.assert_array_equal(rough.data, make_rough_masks())
+        assert not review.table.column("accepted").any()
+        assert proposals.open_frames() == WRONG
+
+    def test_strokes_meanwhile_win_and_are_steps_of_their_own(self, proposals, review, rough, slices):
+        put(rough, 5, OBJECT)
+        put(rough, 2, OBJECT)
+        painted = rough.data[[2, 5]].copy()
+        slices.finish()
+        np.testing.assert_array_equal(rough.data[[2, 5]], painted)
+        np.testing.assert_array_equal(rough.data[6], make_truth()[6])
+        assert sorted(review.table.frames_with("edited", OBJECT)) == [2, 5]
+        rough.undo()
+        rough.undo()
+        np.testing.assert_array_equal(rough.data[2], make_truth()[2])
+        assert not review.table.column("edited").any()
+        rough.undo()
+        np.testing.assert_array_equal(rough.data, make_rough_masks())
+        assert not review.table.column("accepted").any()
+        for _ in range(3):
+            rough.redo()
+        np.testing.assert_array_equal(rough.data[[2, 5]], painted)
+        assert sorted(review.table.frames_with("edited", OBJECT)) == [2, 5]
+
+    def test_a_stroke_that_is_being_drawn_is_no_part_of_it(self, rough, slices):
+        rough._begin_stroke()
+        put(rough, 7, OBJECT, slice(0, 1), slice(0, 1))
+        slices.finish()
+        put(rough, 7, OBJECT, slice(1, 2), slice(0, 1))
+        rough._commit_stroke()
+        rough.undo()
+        np.testing.assert_array_equal(rough.data, make_truth())
+
+    def test_undo_meanwhile_ends_it(self, proposals, review, rough, slices):
+        rough.undo()
+        slices.finish()
+        np.testing.assert_array_equal(rough.data, make_rough_masks())
+        assert not review.table.column("accepted").any()
+        assert proposals.open_frames() == WRONG
+        rough.redo()
+        np.testing.assert_array_equal(rough.data[2], make_truth()[2])
+        assert proposals.open_frames() == [5, 6]
+
+    def test_a_lock_set_meanwhile_holds(self, review, rough, slices):
+        review.toggle_lock([6], [OBJECT])
+        slices.finish()
+        np.testing.assert_array_equal(rough.data[6], make_rough_masks()[6])
+        rough.undo()
+        assert sorted(review.table.frames_with("locked", OBJECT)) == [6]
+
+    @pytest.mark.parametrize("act", ["reject", "close", "shut_down"])
+    def test_what_comes_next_waits_for_it(self, proposals, rough, act):
+        getattr(proposals, act)()
+        np.testing.assert_array_equal(rough.data, make_truth())
+
+    def test_other_masks_end_it(self, review, rough, slices, small_jobs):
+        rough.data = make_rough_masks()[:, ::-1].copy()
+        small_jobs.run()
+        slices.finish()
+        np.testing.assert_array_equal(rough.data, make_rough_masks()[:, ::-1])
+        assert not review.tracker.is_writing

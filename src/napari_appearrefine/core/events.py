@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -91,6 +92,23 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready objects."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Report:
+        """Return the report that was stored as JSON: ``null`` is NaN, the ids are numbers again.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            If it is no report.
+        """
+        exemplars = {int(key): [int(frame) for frame in frames] for key, frames in stored["exemplars"].items()}
+        numbers = {name: _numbers(stored[name]) for name in ("scores", "quality")}
+        return cls(**{**stored, "exemplars": exemplars, **numbers})
+
+
+def _numbers(rows: Sequence[Sequence[float | None]]) -> list[list[float]]:
+    return [[math.nan if value is None else float(value) for value in row] for row in rows]
 
 
 Event = Progress | FrameLabels | Report

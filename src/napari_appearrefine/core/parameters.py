@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ class RefineParameters:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready values; paths as text."""
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> RefineParameters:
+        """Return the settings that :meth:`to_json` stored; what is missing has its default.
+
+        Raises
+        ------
+        UserError
+            If a value is outside its limits.
+        """
+        values: dict[str, Any] = {
+            setting.name: stored[setting.name] for setting in fields(cls) if setting.name in stored
+        }
+        for setting in fields(cls):
+            if "Path" in str(setting.type) and values.get(setting.name):
+                values[setting.name] = Path(values[setting.name])
+        return cls(**values)
 
 
 @dataclass(frozen=True)

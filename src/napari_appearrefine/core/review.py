@@ -109,6 +109,11 @@ class Edit:
     names: Mapping[int, str | None] = field(default_factory=dict)
     runs: tuple[Run, ...] | None = None
 
+    def then(self, later: Edit) -> Edit:
+        """Return this edit with another one after it, as one of this title."""
+        runs = self.runs if later.runs is None else later.runs
+        return Edit(self.title, (*self.changes, *later.changes), {**self.names, **later.names}, runs)
+
 
 class ReviewTable:
     """What is known of every object in every frame of a clip.
@@ -153,6 +158,11 @@ class ReviewTable:
     def frames_with(self, name: str, object_id: int, value: int = True) -> frozenset[int]:
         """Return the frames where a field of an object's cells has a value."""
         return frozenset(np.flatnonzero(self._rows[object_id][name] == value).tolist())
+
+    def settled(self, frame: int) -> list[int]:
+        """Return the objects whose masks a run must not write in a frame: edited or locked ones, ascending."""
+        cells = {key: self._rows[key][frame] for key in self.object_ids}
+        return [key for key, cell in cells.items() if cell["edited"] or cell["locked"]]
 
     def guidance(self) -> Guidance:
         """Return what the marks tell a run: edited frames are true."""

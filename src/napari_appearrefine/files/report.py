@@ -20,16 +20,27 @@ def write_json(path: str | Path, report: Any) -> None:
     path : str or Path
         File to write or to replace.
     report : object
-        Dictionaries, lists, strings, numbers, arrays, paths; a number that is not finite becomes ``null``.
+        As of :func:`json_text`.
 
     Raises
     ------
     UserError
         If the file cannot be written.
     """
-    text = json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json_text(report)
     with atomic_path(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
+
+
+def json_text(report: Any) -> str:
+    """Return a report as JSON that every reader accepts.
+
+    Parameters
+    ----------
+    report : object
+        Dictionaries, lists, strings, numbers, arrays, paths; a number that is not finite becomes ``null``.
+    """
+    return json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

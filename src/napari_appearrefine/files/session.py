@@ -6,19 +6,20 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
+from ..core.events import Report
 from ..core.review import ReviewTable
 from .atomic import atomic_path, explained_write_errors
-from .report import write_json
+from .report import json_text, write_json
 
 FORMAT = "napari-appearrefine session"
 VERSION = 1
@@ -41,11 +42,13 @@ class Session:
     review : ReviewTable
         Marks, qualities, provenance and runs.
     parameters : dict
-        Settings, JSON-ready.
+        Settings of the last run, JSON-ready.
     view : dict
         State of layers and viewer, JSON-ready.
     arrays : dict of str to ndarray
         Small arrays of numbers, such as the decisions about a proposal.
+    report : Report, optional
+        What the last run told.
     """
 
     masks: dict[str, FrameSource]
@@ -53,6 +56,7 @@ class Session:
     parameters: dict[str, Any] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -126,23 +130,27 @@ class SessionFolder:
         session: Session,
         fingerprint: Mapping[str, Any],
         changed: Mapping[str, Collection[int]] | None = None,
-    ) -> int:
+        is_current: Callable[[], bool] = lambda: True,
+    ) -> int | None:
         """Save a session as a new generation.
 
         Parameters
         ----------
         session : Session
-            What to save; its masks must not change meanwhile.
+            What to save.
         fingerprint : mapping
             The video's, from :func:`video_fingerprint`.
         changed : mapping of str to collection of int, optional
             For each masks' name the frames that changed since this object saved last; all frames are looked at
             if it is not given or the name is missing.
+        is_current : callable, optional
+            Asked when all masks were read: whether they are still what the rest of the session says of them.
+            If not, nothing becomes a session, and the next save writes only what changed meanwhile.
 
         Returns
         -------
-        int
-            The number of the generation.
+        int or None
+            The number of the generation; None if the masks changed while they were read.
 
         Raises
         ------
@@ -155,6 +163,10 @@ class SessionFolder:
         cells, facts = session.review.to_arrays()
         changed = changed or {}
         files = {name: self._save_masks(name, masks, changed.get(name)) for name, masks in session.masks.items()}
+        report = None if session.report is None else self._save_report(session.report)
+        self._files = files
+        if not is_current():
+            return None
         generation = max(self._generations(), default=0) + 1
         manifest = {
             "format": FORMAT,
@@ -175,9 +187,9 @@ class SessionFolder:
             "arrays": self._save_arrays(session.arrays) if session.arrays else None,
             "parameters": session.parameters,
             "view": session.view,
+            "report": report,
         }
         write_json(self.folder / _MANIFEST.format(generation), manifest)
-        self._files = files
         self._remove_old()
         return generation
 
@@ -238,7 +250,8 @@ class SessionFolder:
             masks[name] = labels
         review = ReviewTable.from_arrays(self._load_arrays(manifest["review"]["file"]), manifest["review"])
         arrays = self._load_arrays(manifest["arrays"]) if manifest["arrays"] else {}
-        return Session(masks, review, dict(manifest["parameters"]), dict(manifest["view"]), arrays)
+        report = self._load_report(manifest["report"]) if manifest["report"] else None
+        return Session(masks, review, dict(manifest["parameters"]), dict(manifest["view"]), arrays, report)
 
     def _save_masks(self, name: str, masks: FrameSource, changed: Collection[int] | None) -> list[str]:
         count = -(-len(masks) // _FRAMES_A_FILE)
@@ -255,12 +268,7 @@ class SessionFolder:
 
     def _save_arrays(self, arrays: Mapping[str, np.ndarray]) -> str:
         name = _digest_all(arrays)
-        path = self.folder / _DATA / f"{name}.npz"
-        if not path.exists():
-            with atomic_path(path) as beside, open(beside, "wb") as file:
-                np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
+        self._save_data(f"{name}.npz", lambda file: np.savez_compressed(file, **dict(arrays)))  # type: ignore[arg-type]
         return name
 
     def _load_arrays(self, name: str) -> dict[str, np.ndarray]:
@@ -270,6 +278,26 @@ class SessionFolder:
         if _digest_all(arrays) != name:
             raise ValueError(f"{name}.npz has changed")
         return arrays
+
+    def _save_report(self, report: Report) -> str:
+        text = json_text(report.to_json()).encode()
+        name = _digest(np.frombuffer(text, np.uint8))
+        self._save_data(f"{name}.json", lambda file: file.write(text))
+        return name
+
+    def _load_report(self, name: str) -> Report:
+        text = (self.folder / _DATA / f"{name}.json").read_bytes()
+        if _digest(np.frombuffer(text, np.uint8)) != name:
+            raise ValueError(f"{name}.json has changed")
+        return Report.from_json(json.loads(text))
+
+    def _save_data(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        path = self.folder / _DATA / name
+        if not path.exists():
+            with atomic_path(path) as beside, open(beside, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
 
     def _remove_unfinished(self) -> None:
         for folder in (self.folder, self.folder / _DATA):
@@ -287,7 +315,7 @@ class SessionFolder:
                 wanted |= set(_files_of(self._manifest(generation)))
             except Exception:  # A damaged one refers to nothing that could be read.
                 continue
-        for path in (self.folder / _DATA).glob("*.npz"):
+        for path in (self.folder / _DATA).iterdir():
             if path.stem not in wanted:
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -297,8 +325,7 @@ def _files_of(manifest: Mapping[str, Any]) -> Iterable[str]:
     for kept in manifest["masks"].values():
         yield from kept["files"]
     yield manifest["review"]["file"]
-    if manifest["arrays"]:
-        yield manifest["arrays"]
+    yield from filter(None, (manifest["arrays"], manifest["report"]))
 
 
 def _changes_of_video(stored: Mapping[str, Any], clip: Clip | None) -> list[str]:

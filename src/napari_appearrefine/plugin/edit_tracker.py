@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,37 @@ from psygnal import Signal
 from ..core.patches import LabelPatch
 from ..core.proposal import touched_objects
 from ..core.review import CELL, Edit, ReviewTable, Source
-from .layers import write_patches
+from .layers import UndoStep
 
 _DECISIONS = ("locked", "exemplar")
 _PIXELS_THAT_TELL = 256
 
 
 @dataclass
-class _Step:
-    """Pixels that the plugin wrote, as one step of napari's history, and the marks that came with them."""
+class Step:
+    """Pixels that the plugin wrote, as one step of napari's history, and the marks that came with them.
 
-    old: list[LabelPatch]
-    new: list[LabelPatch]
-    old_committed: list[LabelPatch]
-    new_committed: list[LabelPatch]
-    edit: Edit
-    decisions: dict[int, np.ndarray]
+    Parameters
+    ----------
+    undo_step : UndoStep
+        What writes the pixels.
+    on_undone, on_redone : callable
+        Told when the step is taken back or made again.
+    """
+
+    undo_step: UndoStep
     on_undone: Callable[[], None]
     on_redone: Callable[[], None]
+    old: list[LabelPatch] = field(default_factory=list)
+    new: list[LabelPatch] = field(default_factory=list)
+    old_committed: list[LabelPatch] = field(default_factory=list)
+    new_committed: list[LabelPatch] = field(default_factory=list)
+    inverse: Edit = Edit("")
+    decisions: dict[int, np.ndarray] | None = None
+
+    def was_undone(self) -> bool:
+        """Whether a person took the step back; then nothing more may be written."""
+        return self.undo_step.was_undone()
 
 
 class EditTracker:
@@ -66,9 +80,10 @@ class EditTracker:
         self._touched: dict[int, dict[int, np.void | None]] = {}
         self._painted: set[int] = set()
         self._about_to_change: set[int] = set()
-        self._done: list[_Step] = []
-        self._undone: list[_Step] = []
-        self._is_writing = False
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
+        self._open: Step | None = None
+        self._ignores_events = False
         layer.events.paint.connect(self._on_paint)
         layer.events.labels_update.connect(self._on_drawn)
         layer.events.set_data.connect(self._on_set_data)
@@ -79,6 +94,11 @@ class EditTracker:
         self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.set_data.disconnect(self._on_set_data)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a step was begun and is not ended: pixels and what is known of them may be apart."""
+        return self._open is not None
+
     def write(
         self,
         patches: Iterable[LabelPatch],
@@ -86,7 +106,7 @@ class EditTracker:
         on_undone: Callable[[], None] = lambda: None,
         on_redone: Callable[[], None] = lambda: None,
         committed: Iterable[LabelPatch] | None = None,
-    ) -> int:
+    ) -> None:
         """Write pixels and marks together, as one step that napari's undo takes back.
 
         Parameters
@@ -99,32 +119,71 @@ class EditTracker:
             Told when the step is taken back or made again.
         committed : iterable of LabelPatch, optional
             What becomes of the masks as they would be if nobody had painted, if that is another change.
-
-        Returns
-        -------
-        int
-            How many frames were written.
         """
+        step = self.begin(on_undone, on_redone)
+        self.grow(step, patches, edit, committed)
+        self.end(step)
+
+    def begin(self, on_undone: Callable[[], None], on_redone: Callable[[], None]) -> Step:
+        """Begin a step that is written bit by bit; :meth:`end` it, whatever happens."""
+        self._open = Step(UndoStep(self.layer), on_undone, on_redone)
+        return self._open
+
+    def grow(
+        self,
+        step: Step,
+        patches: Iterable[LabelPatch],
+        edit: Edit,
+        committed: Iterable[LabelPatch] | None = None,
+        refresh: bool = False,
+    ) -> None:
+        """Write more pixels and marks of a step; ``refresh`` draws them at once. Others as of :meth:`write`."""
         new = [patch for patch in patches if len(patch)]
         new_committed = new if committed is None else [patch for patch in committed if len(patch)]
-        self._is_writing = True
-        try:
-            old = write_patches(self.layer, new)
-        finally:
-            self._is_writing = False
-        old_committed = [patch.apply(self.committed) for patch in new_committed]
-        inverse = self.table.apply(edit)
-        self._settle()
+        with self._not_noticing():
+            step.old += step.undo_step.write(new, refresh)
+        step.new += new
+        step.old_committed += [patch.apply(self.committed) for patch in new_committed]
+        step.new_committed += new_committed
+        step.inverse = self.table.apply(edit).then(step.inverse)
+        step.decisions = step.decisions or self._decisions()
+        self._settle({patch.frame for patch in (*new, *new_committed)})
         if new:
-            step = _Step(old, new, old_committed, new_committed, inverse, self._decisions(), on_undone, on_redone)
-            self._done.append(step)
             self._undone.clear()
-        self.changed.emit({patch.frame for patch in (*new, *new_committed)})
-        return len(new)
+            if not self._done or self._done[-1] is not step:
+                self._done.append(step)
+
+    def end(self, step: Step) -> None:
+        """Show what a step wrote, and tell about it."""
+        self._open = None
+        with self._not_noticing():
+            self.layer.refresh(extent=False)
+        self.changed.emit({patch.frame for patch in (*step.new, *step.new_committed)})
+
+    def painted_cells(self) -> dict[str, np.ndarray]:
+        """Return what is known of each mask that a person edited as it was before: plain arrays for a session."""
+        entries = [(frame, key, cell) for frame, known in self._touched.items() for key, cell in known.items()]
+        cells = np.zeros(len(entries), CELL)
+        for place, (_, _, cell) in enumerate(entries):
+            if cell is not None:
+                cells[place] = cell
+        return {
+            "painted_frames": np.array([frame for frame, _, _ in entries], np.int64),
+            "painted_objects": np.array([key for _, key, _ in entries], np.int64),
+            "painted_is_new": np.array([cell is None for _, _, cell in entries], np.bool_),
+            "painted_cells": cells,
+        }
+
+    def take_painted_cells(self, stored: Mapping[str, np.ndarray]) -> None:
+        """Know of edited masks what :meth:`painted_cells` told."""
+        names = ("painted_frames", "painted_objects", "painted_is_new", "painted_cells")
+        for frame, key, is_new, cell in zip(*(stored[name] for name in names), strict=True):
+            self._touched.setdefault(int(frame), {})[int(key)] = None if is_new else cell.copy()
+            self._painted.add(int(frame))
 
     def draw(self, patch: LabelPatch) -> None:
         """Write pixels in a person's name: they count as painted, and undo takes them back."""
-        write_patches(self.layer, [patch])
+        UndoStep(self.layer).write([patch], refresh=True)
         self.check([patch.frame])
 
     def check(self, frames: Iterable[int]) -> None:
@@ -176,13 +235,13 @@ class EditTracker:
 
     def _on_paint(self, event: Any) -> None:
         # A stroke of the mouse is in the data by now; of a change that a program made napari tells first.
-        if not self._is_writing:
+        if not self._ignores_events:
             self._about_to_change |= _frames_of(event.value, self._frame_shown())
             self._painted |= self._about_to_change
             self.check(self._about_to_change)
 
     def _on_drawn(self, event: Any = None) -> None:
-        if self._about_to_change and not self._is_writing:
+        if self._about_to_change and not self._ignores_events:
             frames, self._about_to_change = self._about_to_change, set()
             self.check(frames)
 
@@ -190,21 +249,21 @@ class EditTracker:
         # Undo and redo say nothing else. Going to another frame says the same and comes far more often.
         shown = self._frame_shown()
         moved, self._last_shown = shown != self._last_shown, shown
-        if not self._is_writing and not moved:
+        if not self._ignores_events and not moved:
             self._follow_history()
             self.check({shown, *self._painted})
 
     def _follow_history(self) -> None:
         while self._done and self._holds(self._done[-1].old):
             step = self._done.pop()
+            step.on_undone()
             self._move(step, step.old, step.old_committed)
             self._undone.append(step)
-            step.on_undone()
         while self._undone and self._holds(self._undone[-1].new):
             step = self._undone.pop()
+            step.on_redone()
             self._move(step, step.new, step.new_committed)
             self._done.append(step)
-            step.on_redone()
 
     def _holds(self, patches: list[LabelPatch]) -> bool:
         patch = patches[0]
@@ -212,25 +271,36 @@ class EditTracker:
         now = self.layer.data[patch.frame, patch.rows[some], patch.columns[some]]
         return bool(np.array_equal(now, patch.values[some]))
 
-    def _move(self, step: _Step, written: list[LabelPatch], committed: list[LabelPatch]) -> None:
+    def _move(self, step: Step, written: list[LabelPatch], committed: list[LabelPatch]) -> None:
         for patch in committed:
             patch.apply(self.committed)
-        earlier, now = step.decisions, self._decisions()
-        step.edit = self.table.apply(step.edit)
+        earlier, now = step.decisions or {}, self._decisions()
+        step.inverse = self.table.apply(step.inverse)
         step.decisions = self._decisions()
         for object_id in set(earlier) & set(now) & set(step.decisions):
             # What a person decided since the step stays: it is no part of it.
             since = np.flatnonzero(earlier[object_id] != now[object_id])
             values = {name: now[object_id][name][since] for name in _DECISIONS}
-            self.table.apply(self.table.set(step.edit.title, [object_id], since, **values))
-        self._settle()
-        self.changed.emit({patch.frame for patch in (*written, *committed)})
+            self.table.apply(self.table.set(step.inverse.title, [object_id], since, **values))
+        frames = {patch.frame for patch in (*written, *committed)}
+        self._settle(frames)
+        self.changed.emit(frames)
 
-    def _settle(self) -> None:
+    def _settle(self, frames: Iterable[int]) -> None:
         """Take note of which objects differ now from what was committed; their marks came with the step."""
-        for frame, known in list(self._touched.items()):
-            touched = touched_objects(self.committed[frame], self.layer.data[frame])
-            self._touched[frame] = {key: known[key] for key in touched if key in known}
+        for frame in frames:
+            if frame in self._touched:
+                known = self._touched[frame]
+                touched = touched_objects(self.committed[frame], self.layer.data[frame])
+                self._touched[frame] = {key: known[key] for key in touched if key in known}
+
+    @contextmanager
+    def _not_noticing(self) -> Iterator[None]:
+        self._ignores_events = True
+        try:
+            yield
+        finally:
+            self._ignores_events = False
 
     def _decisions(self) -> dict[int, np.ndarray]:
         return {key: self.table.cells(key)[list(_DECISIONS)].copy() for key in self.table.object_ids}

@@ -1,4 +1,4 @@
-"""The only maker of workers: runs the engine in a thread, on copies of arrays; its events reach the main thread."""
+"""The only maker of workers: runs the engine in a thread, on copies of arrays; also long work of the main thread."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.explanation import Explanation
 
 _SECONDS_BETWEEN_PROGRESS = 0.05
+_SECONDS_A_SLICE = 0.015
 _log = logging.getLogger(__name__)
 
 
@@ -224,6 +225,65 @@ def start_job(make_events: MakeEvents, on_event: Callable[[JobEvent], None], on_
         Called in the main thread when the thread is done, after all events.
     """
     return _WorkerJob(make_events, on_event, on_end)
+
+
+class Slices(Protocol):
+    """Work of the main thread that was started and goes on a few milliseconds at a time."""
+
+    def finish(self) -> None:
+        """Do the rest now."""
+
+    def stop(self) -> None:
+        """Do no more, and tell nobody of the end."""
+
+
+RunInSlices = Callable[[Iterator[object], Callable[[], None]], Slices]
+
+
+def run_in_slices(steps: Iterator[object], on_end: Callable[[], None]) -> Slices:
+    """Run a generator in the main thread, so that the window stays alive; short work is done at once.
+
+    Parameters
+    ----------
+    steps : iterator
+        Does a small part of the work with each value.
+    on_end : callable
+        Called when there is no more to do.
+    """
+    return _Slices(steps, on_end)
+
+
+class _Slices:
+    def __init__(self, steps: Iterator[object], on_end: Callable[[], None]) -> None:
+        from qtpy.QtCore import QTimer
+
+        self._steps = steps
+        self._on_end = on_end
+        self._timer = QTimer()
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._go_on)
+        self._timer.start()
+        self._go_on()
+
+    def finish(self) -> None:
+        while self._timer.isActive():
+            self._go_on()
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def _go_on(self) -> None:
+        started = time.perf_counter()
+        while time.perf_counter() - started < _SECONDS_A_SLICE:
+            try:
+                next(self._steps)
+            except StopIteration:
+                self.stop()
+                self._on_end()
+                return
+            except BaseException:
+                self.stop()
+                raise
 
 
 class _WorkerJob:

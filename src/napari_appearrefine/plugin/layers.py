@@ -16,7 +16,7 @@ from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import FrameLabels
 from ..core.labels import as_labels
-from ..core.patches import LabelPatch
+from ..core.patches import LabelPatch, difference
 
 METADATA_KEY = "napari-appearrefine"
 REFINED_SUFFIX = " refined"
@@ -136,32 +136,81 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
     return Labels(data, name=name, metadata=metadata, **options)
 
 
-def write_patches(layer: Labels, patches: Iterable[LabelPatch]) -> list[LabelPatch]:
-    """Write patches into a Labels layer as one undo step.
+class UndoStep:
+    """Pixels that are written bit by bit, as one undo step, while a person may edit the layer.
+
+    The step grows at the place in the history where it began. So Ctrl-Z at any moment gives what was there
+    before, strokes that a person makes meanwhile stay steps of their own, and nothing is left to do at the end.
 
     Parameters
     ----------
     layer : Labels
         The layer; its data is a writable array.
-    patches : iterable of LabelPatch
-        At most one for each frame.
-
-    Returns
-    -------
-    list of LabelPatch
-        What takes them back, with 16-bit indices where they fit.
     """
-    inverses = []
-    data = layer.data
-    rows_dtype, columns_dtype = _index_dtype(data.shape[1]), _index_dtype(data.shape[2])
-    with _sliced(layer), layer.block_history():
-        for patch in patches:
-            rows, columns = patch.rows.astype(rows_dtype), patch.columns.astype(columns_dtype)
-            inverses.append(LabelPatch(patch.frame, rows, columns, data[patch.frame, rows, columns]))
-            frames = np.full(len(patch), patch.frame, _index_dtype(data.shape[0]))
-            layer.data_setitem((frames, rows, columns), patch.values.astype(data.dtype), refresh=False)
-    layer.refresh(extent=False)
-    return inverses
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer = layer
+        self._first_change: Any = None
+
+    def write(self, patches: Iterable[LabelPatch], refresh: bool = False) -> list[LabelPatch]:
+        """Write patches, at most one for each frame.
+
+        Parameters
+        ----------
+        patches : iterable of LabelPatch
+            What to write.
+        refresh : bool
+            Whether to draw it at once, because its frame is on the screen.
+
+        Returns
+        -------
+        list of LabelPatch
+            What takes them back, with 16-bit indices where they fit.
+        """
+        inverses = []
+        layer, data = self._layer, self._layer.data
+        dtypes = [_index_dtype(length) for length in data.shape]
+        last = self._last()
+        with _sliced(layer), _no_part_of_a_stroke(layer), layer.block_history():
+            for patch in patches:
+                # 16-bit indices keep the history at 8 bytes a changed pixel instead of 26.
+                rows, columns = patch.rows.astype(dtypes[1]), patch.columns.astype(dtypes[2])
+                inverses.append(LabelPatch(patch.frame, rows, columns, data[patch.frame, rows, columns]))
+                frames = np.full(len(patch), patch.frame, dtypes[0])
+                layer.data_setitem((frames, rows, columns), patch.values.astype(data.dtype), refresh=refresh)
+        if self._last() is not last:
+            self._join()
+        return inverses
+
+    def was_undone(self) -> bool:
+        """Whether a person took the step back."""
+        history = self._history()
+        if history is None or self._first_change is None or self._item() is not None:
+            return False
+        pushed_out_by_later_strokes = len(history) == history.maxlen
+        if pushed_out_by_later_strokes:
+            self._first_change = None
+        return not pushed_out_by_later_strokes
+
+    def _history(self) -> Any:
+        # napari has no public way to add to an earlier undo step. Without this attribute (another
+        # napari) what is written at once stays an undo step of its own.
+        return getattr(_behind_proxy(self._layer), "_undo_history", None)
+
+    def _item(self) -> list[Any] | None:
+        # Known by its first change, because a redo puts a new list into the history.
+        return next((item for item in self._history() or () if item and item[0] is self._first_change), None)
+
+    def _last(self) -> list[Any] | None:
+        history = self._history()
+        return history[-1] if history else None
+
+    def _join(self) -> None:
+        history, item = self._history(), self._item()
+        if item is None:
+            self._first_change = history[-1][0]
+        elif item is not history[-1]:
+            item.extend(history.pop())
 
 
 def make_overlay(name: str, like: Layer, colours: dict[int | None, str]) -> Labels:
@@ -221,10 +270,6 @@ def is_writable(layer: Layer) -> bool:
 class FrameWriter:
     """Writes the frames of one run into a Labels layer, as one undo step, while a person may edit it.
 
-    The step grows with each frame at the place in the history where the run began. So the layer
-    shows each frame at once, Ctrl-Z at any moment gives what was there before, strokes that a
-    person makes meanwhile stay steps of their own, and nothing is left to do at the end.
-
     Parameters
     ----------
     layer : Labels
@@ -240,7 +285,7 @@ class FrameWriter:
         self.layer = layer
         self._baseline = baseline
         self._is_shown = is_shown
-        self._first_change: Any = None
+        self._step = UndoStep(layer)
         self._written: dict[int, bytes] = {}
 
     def write(self, frame: int, labels: np.ndarray) -> Written:
@@ -252,7 +297,7 @@ class FrameWriter:
             If an id does not fit the layer's dtype.
         """
         data = self.layer.data
-        if data.shape != self._baseline.shape or self._was_undone():
+        if data.shape != self._baseline.shape or self._step.was_undone():
             return Written.REFUSED
         if labels.size and labels.max() > np.iinfo(data.dtype).max:
             raise UserError(
@@ -263,49 +308,11 @@ class FrameWriter:
         last = self._written.get(frame) or _digest(self._baseline[frame])
         if _digest(current) != last:
             return Written.KEPT
-        rows, columns = np.nonzero(current != labels)
-        if rows.size:
-            values = labels[rows, columns].astype(data.dtype)
-            # 16-bit indices keep the history at 8 bytes a changed pixel instead of 26.
-            indices = (
-                np.full(rows.size, frame, _index_dtype(data.shape[0])),
-                rows.astype(_index_dtype(data.shape[1])),
-                columns.astype(_index_dtype(data.shape[2])),
-            )
-            with _sliced(self.layer), self.layer.block_history():
-                self.layer.data_setitem(indices, values, refresh=self._is_shown(frame))
-            self._join_step()
+        patch = difference(frame, current, labels)
+        if len(patch):
+            self._step.write([patch], refresh=self._is_shown(frame))
         self._written[frame] = _digest(data[frame])
         return Written.WRITTEN
-
-    def _history(self) -> Any:
-        # napari has no public way to add to an earlier undo step. Without this attribute (another
-        # napari) each frame stays an undo step of its own.
-        # A plugin's layer may be a proxy that warns at private attributes: look at the layer behind it.
-        return getattr(getattr(self.layer, "__wrapped__", self.layer), "_undo_history", None)
-
-    def _step(self) -> list[Any] | None:
-        # Known by its first change, because a redo puts a new list into the history.
-        return next((item for item in self._history() or () if item and item[0] is self._first_change), None)
-
-    def _was_undone(self) -> bool:
-        history = self._history()
-        if history is None or self._first_change is None or self._step() is not None:
-            return False
-        pushed_out_by_later_strokes = len(history) == history.maxlen
-        if pushed_out_by_later_strokes:
-            self._first_change = None
-        return not pushed_out_by_later_strokes
-
-    def _join_step(self) -> None:
-        history = self._history()
-        if not history:
-            return
-        step = self._step()
-        if step is None:
-            self._first_change = history[-1][0]
-        elif step is not history[-1]:
-            step.extend(history.pop())
 
 
 class ProposalWriter:
@@ -373,6 +380,23 @@ class WholeShapeLayers:
         self._add_layer(layer)
         self._layers[object_id] = layer
         return layer
+
+
+def _behind_proxy(layer: Labels) -> Any:
+    # A plugin's layer may be a proxy that warns at private attributes.
+    return getattr(layer, "__wrapped__", layer)
+
+
+@contextmanager
+def _no_part_of_a_stroke(layer: Labels) -> Iterator[None]:
+    # napari gathers the changes of a drag of the brush until the button is released; what is written
+    # meanwhile would be undone together with the first half of the stroke.
+    target = _behind_proxy(layer)
+    stroke, target._staged_history = getattr(target, "_staged_history", []), []
+    try:
+        yield
+    finally:
+        target._staged_history = stroke
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,15 @@ from psygnal import Signal
 
 from ..core.events import Report
 from ..core.parameters import RefineParameters
-from ..core.patches import LabelPatch
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
-from ..core.review import Change, Edit
+from . import jobs
+from .acceptance import Acceptance
 from .controller import RefineController, RunResult, Task
 from .layers import make_overlay, show_overlay
 from .review_controller import ReviewController, quality_of
 
 CHANGES_NAME = "changes"
+_FRAMES_BETWEEN_WORDS = 50
 # Okabe and Ito's blue, vermillion and yellow.
 CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
 
@@ -35,13 +35,22 @@ class ProposalController:
         What runs.
     review : ReviewController
         What knows the marks of the masks.
+    in_slices : callable, optional
+        What does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     changed = Signal()
     """There is a proposal now, or none, or less of it is open."""
 
-    def __init__(self, viewer: Any, runs: RefineController, review: ReviewController) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        runs: RefineController,
+        review: ReviewController,
+        in_slices: jobs.RunInSlices = jobs.run_in_slices,
+    ) -> None:
         self._viewer = viewer
+        self._in_slices = in_slices
         self._runs = runs
         self._review = review
         self._rough: np.ndarray | None = None
@@ -51,6 +60,9 @@ class ProposalController:
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
+        self._acceptance: Acceptance | None = None
+        self._slices: jobs.Slices | None = None
+        self._compared: set[int] = set()
         self.last_report: Report | None = None
         self.last_parameters: RefineParameters | None = None
         self._connections: list[tuple[Any, Any]] = [
@@ -119,51 +131,40 @@ class ProposalController:
         self.last_parameters = parameters
         self._runs.propose(parameters, self._review.guidance, self._rough)
 
-    def accept(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> int:
+    def accept(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Write proposed masks into the masks, as one undo step; all of them by default.
 
-        What a person drew since the run began stays, and so does what is locked.
-
-        Returns
-        -------
-        int
-            How many frames were written.
+        What a person drew since the run began stays, and so does what is locked. Many frames are written
+        a few at a time, while the person may go on.
         """
+        self.finish_accepting()
         proposal, tracker = self._proposal, self._review.tracker
         if proposal is None or tracker is None or not self.is_open:
-            return 0
+            return
         tracker.check_painted()
         chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
         known = set(proposal.object_ids) & set(tracker.table.object_ids)
         ids = sorted(known if object_ids is None else known & set(object_ids))
-        differing = set(self.open_frames())
-        guidance = tracker.table.guidance()
-        patches = []
-        present: dict[int, set[int]] = {}
-        for whole in proposal.patches(tracker.layer.data, [frame for frame in chosen if frame in differing], ids):
-            after = tracker.layer.data[whole.frame].copy()
-            kept = {*guidance.settled(whole.frame), *self._rejected(whole.frame)}
-            patch = _without(whole, after, sorted(kept))
-            after[patch.rows, patch.columns] = patch.values
-            present[patch.frame] = {object_id for object_id in ids if (after == object_id).any()}
-            patches.append(patch)
-        edit = self._taken_over(ids, chosen, present)
-        before = proposal.decide(Decision.ACCEPTED, chosen, ids)
-        after_decisions = proposal.decisions.copy()
-        layer = self._layer
-        written = tracker.write(
-            patches,
-            edit,
-            lambda: self._set_decisions(proposal, before, layer, present),
-            lambda: self._set_decisions(proposal, after_decisions, layer, present),
+        layer, differed = self._layer, {key: frames.copy() for key, frames in self._differs.items()}
+        acceptance = Acceptance(
+            proposal,
+            tracker,
+            self._run,
+            lambda: self._on_taken_back(acceptance, layer, differed),
+            lambda: self._on_made_again(acceptance),
         )
-        self._show_what_is_open()
-        frames_written = "1 frame was" if written == 1 else f"{written} frames were"
-        self._review.said.emit(f"{frames_written} written into “{tracker.layer.name}”; Ctrl-Z takes it back.")
-        return written
+        self._acceptance = acceptance
+        slices = self._in_slices(self._accepting(acceptance, chosen, ids), lambda: self._on_accepted(acceptance))
+        self._slices = slices if self._acceptance is acceptance else None
+
+    def finish_accepting(self) -> None:
+        """Write now what is accepted and not written yet."""
+        if self._slices is not None:
+            self._slices.finish()
 
     def reject(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Leave masks as they are; all of them by default."""
+        self.finish_accepting()
         if self._proposal is not None:
             self._proposal.decide(Decision.REJECTED, frames, object_ids)
             self._show_what_is_open()
@@ -178,6 +179,7 @@ class ProposalController:
 
     def close(self) -> None:
         """Take the layers of the proposal away; what was accepted stays."""
+        self.finish_accepting()
         layer, overlay = self._layer, self._overlay
         self._layer = self._overlay = None
         for gone in (overlay, layer):
@@ -191,41 +193,49 @@ class ProposalController:
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
+        self.finish_accepting()
         for signal, slot in self._connections:
             signal.disconnect(slot)
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
-    def _rejected(self, frame: int) -> list[int]:
-        assert self._proposal is not None
-        decisions = self._proposal.decisions[frame]
-        return [self._proposal.object_ids[slot] for slot in np.flatnonzero(decisions == Decision.REJECTED)]
+    def _accepting(self, acceptance: Acceptance, frames: Sequence[int], ids: Sequence[int]) -> Iterator[None]:
+        changing = self.open_frames()
+        for frame in acceptance.steps(frames, changing, ids, lambda frame: frame == self._review.frame):
+            self._compare(frame)
+            done = len(acceptance.written)
+            if done and done % _FRAMES_BETWEEN_WORDS == 0:
+                self._review.said.emit(f"{done} frames are written, of {len(changing)} at most.")
+            yield
 
-    def _taken_over(self, ids: list[int], frames: Iterable[int], present: dict[int, set[int]]) -> Edit:
-        table, proposal = self._review.table, self._proposal
-        assert table is not None
-        assert proposal is not None
-        changes: list[Change] = []
-        for object_id in ids:
-            is_open = proposal.decisions[:, proposal.object_ids.index(object_id)] == Decision.OPEN
-            taken = [frame for frame in frames if is_open[frame]]
-            there = {frame: object_id in present[frame] for frame in taken if frame in present}
-            changes += table.taken_over(object_id, taken, self._run, there).changes
-        return Edit("Accept", tuple(changes))
+    def _on_accepted(self, acceptance: Acceptance) -> None:
+        self._acceptance = self._slices = None
+        self._compared = set(acceptance.written)
+        acceptance.end()
+        self._show_what_is_open()
+        written = len(acceptance.written)
+        frames_written = "1 frame was" if written == 1 else f"{written} frames were"
+        name = acceptance.tracker.layer.name
+        self._review.said.emit(f"{frames_written} written into “{name}”; Ctrl-Z takes it back.")
 
-    def _set_decisions(
-        self, proposal: Proposal, decisions: np.ndarray, layer: Labels | None, frames: Iterable[int]
-    ) -> None:
-        if proposal is not self._proposal or layer is None:
+    def _on_taken_back(self, acceptance: Acceptance, layer: Labels | None, differed: dict[int, np.ndarray]) -> None:
+        acceptance.take_back()
+        if acceptance.proposal is not self._proposal or layer is None:
             return
-        proposal.decisions[:] = decisions
+        for object_id, differs in self._differs.items():
+            before = differed.get(object_id)
+            differs[acceptance.written] = False if before is None else before[acceptance.written]
+        self._compared = set(acceptance.written)
         if self._layer is None:
             self._layer = layer
             layer.visible = False
             self._add(layer)
             self._open_overlay()
-        for frame in frames:
-            self._compare(frame)
         self._show_what_is_open()
+
+    def _on_made_again(self, acceptance: Acceptance) -> None:
+        acceptance.make_again()
+        if acceptance.proposal is self._proposal:
+            self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
         proposal = self._proposal
@@ -300,7 +310,7 @@ class ProposalController:
             self.last_report = report
             before = quality_of(np.array(report.scores))
             after = np.array(report.quality) if report.quality else None
-            parameters = {key: str(value) for key, value in asdict(self.last_parameters).items() if value is not None}
+            parameters = self.last_parameters.to_json()
             self._review.apply(table.ran(parameters, report.objects, before, report.exemplars, after))
         self._run = table.runs[-1].number if table.runs else 0
         self._proposal = Proposal(self._baseline, self._layer.data, table.object_ids)
@@ -310,24 +320,21 @@ class ProposalController:
         self._show_changes()
 
     def _on_pixels_changed(self, frames: set[int]) -> None:
+        compared, self._compared = self._compared, set()
         if self._layer is not None and self._proposal is not None:
-            for frame in frames:
+            for frame in frames - compared:
                 self._compare(frame)
             if self._review.frame in frames:
                 self._show_changes()
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:
+            if self._slices is not None:
+                self._slices.stop()
+            self._acceptance = self._slices = None
             self._rough = self.last_report = None
             self.close()
 
     def _on_layer_removed(self, event: Any) -> None:
         if event.value == self._layer:
             self.close()
-
-
-def _without(patch: LabelPatch, now: np.ndarray, settled: list[int]) -> LabelPatch:
-    """Leave out the pixels that settled objects would gain or lose: locked since the run, or rejected."""
-    old = now[patch.rows, patch.columns]
-    free = ~(np.isin(old, settled) | np.isin(patch.values, settled))
-    return LabelPatch(patch.frame, patch.rows[free], patch.columns[free], patch.values[free])
