@@ -115,6 +115,18 @@ def test_colours_and_hiding(masks, review, objects):
     assert review.rows()[0].colour == kept
 
 
+def test_colours_stay_while_one_object_is_shown_alone(masks, review, objects):
+    before = [row.colour for row in review.rows()]
+    masks.selected_label = OTHER
+    masks.show_selected_label = True
+    assert [row.colour for row in review.rows()] == before
+    objects.recolour(OTHER, (1.0, 0.0, 0.0, 1.0))
+    assert masks.colormap.map(OBJECT)[3] == 0
+    masks.show_selected_label = False
+    assert [row.colour for row in review.rows()] == [before[0], (255, 0, 0)]
+    assert masks.colormap.map(OBJECT)[3] == 1
+
+
 def test_new_object_takes_a_free_label(masks, objects):
     assert objects.new() == 8
     assert masks.selected_label == 8

@@ -38,7 +38,7 @@ class Sitting:
         session.failed.connect(lambda message: self.heard.append(("failed", message)))
         self.workbench.choose_video(image)
 
-    def work(self):
+    def work(self, accepts=True):
         rough = self.viewer.add_labels(make_rough_masks(), name="rough")
         self.workbench.choose_masks(rough)
         self.small_jobs.run()
@@ -48,10 +48,15 @@ class Sitting:
         self.workbench.objects.rename(OBJECT, "square")
         self.workbench.refine(RefineParameters(exemplars=3))
         self.jobs.run()
-        self.workbench.proposals.accept()
+        if accepts:
+            self.workbench.proposals.accept()
         self.workbench.review.go_to(6)
         rough.opacity = 0.5
         return rough
+
+    def open(self):
+        self.workbench.session.open()
+        self.small_jobs.run()
 
     def save(self):
         self.workbench.session.save()
@@ -70,8 +75,7 @@ def test_session_opens_exactly_as_it_was(sit, video):
     assert first.heard == [("found", False), ("saved", str(video) + ".appearrefine")]
     second = sit()
     assert second.heard == [("found", True)]
-    second.workbench.session.open()
-    second.small_jobs.run()
+    second.open()
     assert second.heard[-1] == ("opened", [])
     layer = second.viewer.layers["rough"]
     np.testing.assert_array_equal(layer.data, rough.data)
@@ -93,8 +97,7 @@ def test_work_goes_on_after_opening(sit):
     first.work()
     first.save()
     second = sit()
-    second.workbench.session.open()
-    second.small_jobs.run()
+    second.open()
     layer, review = second.viewer.layers["rough"], second.workbench.review
     kept = layer.data.copy()
     layer.data_setitem((np.array([4]), np.array([0]), np.array([0])), OBJECT)
@@ -116,8 +119,7 @@ def test_second_save_holds_what_changed_since(sit):
     first.workbench.session.save_now()
     assert not first.workbench.session.is_dirty
     second = sit()
-    second.workbench.session.open()
-    second.small_jobs.run()
+    second.open()
     np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
     assert sorted(second.workbench.review.table.frames_with("edited", OBJECT)) == [2, 7]
 
@@ -128,8 +130,7 @@ def test_changed_video_is_a_warning(sit, video):
     first.save()
     np.save(video, make_video() // 2)
     second = sit()
-    second.workbench.session.open()
-    second.small_jobs.run()
+    second.open()
     kind, (warning,) = second.heard[-1]
     assert kind == "opened"
     assert warning.startswith("The pixels of clip are not those")
@@ -154,3 +155,121 @@ def test_samples_and_videos_without_a_file_have_no_session(model_viewer, control
     assert not workbench.session.can_save
     assert is_sample(sample_folder("crossing") / "video.mp4")
     assert not is_sample("/somewhere/video.mp4")
+
+
+def test_open_proposal_comes_back_as_it_was(sit):
+    first = sit()
+    rough = first.work(accepts=False)
+    proposals = first.workbench.proposals
+    first.workbench.review.use_links({OBJECT: np.linspace(0, 1, len(rough.data) - 1)})
+    proposals.reject([5])
+    proposals.toggle_shown()
+    expected = proposals.layer.data.copy()
+    first.save()
+    second = sit()
+    second.open()
+    again = second.workbench.proposals
+    np.testing.assert_array_equal(again.layer.data, expected)
+    assert (again.layer.visible, second.viewer.layers["rough"].visible) == (True, False)
+    assert again.open_frames() == proposals.open_frames() != []
+    # As text, because NaN is not equal to itself.
+    assert str(again.last_report) == str(proposals.last_report)
+    assert again.last_parameters == proposals.last_parameters
+    np.testing.assert_array_equal(second.workbench.review.links[OBJECT], first.workbench.review.links[OBJECT])
+    for workbench in (first.workbench, second.workbench):
+        workbench.proposals.accept()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+    one, other = (sitting.workbench.review.table.to_arrays() for sitting in (first, second))
+    assert {name: array.tobytes() for name, array in one[0].items()} == {
+        name: array.tobytes() for name, array in other[0].items()
+    }
+    second.viewer.layers["rough"].undo()
+    assert again.open_frames()
+
+
+@pytest.mark.parametrize("colours", ["shuffled", "recoloured"])
+def test_layers_and_viewer_look_as_before(sit, colours):
+    first = sit()
+    rough = first.work()
+    if colours == "shuffled":
+        rough.new_colormap(7)
+    else:
+        first.workbench.objects.recolour(OBJECT, (0.2, 0.4, 0.6, 1.0))
+        first.workbench.objects.toggle_hidden(OBJECT)
+    rough.contour, rough.brush_size, rough.mode, rough.selected_label = 2, 17, "erase", OBJECT
+    first.viewer.layers["clip"].opacity = 0.8
+    camera = first.viewer.scene.camera
+    camera.center, camera.zoom = (0.0, 11.5, 20.25), 3.5
+    first.save()
+    assert not first.workbench.session.is_dirty
+    camera.zoom = 4
+    assert first.workbench.session.is_dirty
+    first.workbench.session.save_now()
+    second = sit()
+    second.open()
+    layer = second.viewer.layers["rough"]
+    ids = np.arange(12)
+    np.testing.assert_allclose(layer.colormap.map(ids), rough.colormap.map(ids))
+    assert (layer.contour, layer.brush_size, str(layer.mode), layer.selected_label) == (2, 17, "erase", OBJECT)
+    assert second.viewer.layers["clip"].opacity == 0.8
+    assert second.viewer.scene.camera.center == (0.0, 11.5, 20.25)
+    assert second.viewer.scene.camera.zoom == 4
+    assert second.workbench.objects.is_hidden(OBJECT) == (colours == "recoloured")
+    assert not second.workbench.session.is_dirty
+
+
+def test_edits_are_taken_back_after_opening_as_before(sit):
+    first = sit()
+    rough = first.work()
+    before = int(first.workbench.review.tracker.committed[2, 12, 15])
+    first.save()
+    for sitting in (first, second := sit()):
+        if sitting is second:
+            second.open()
+        sitting.viewer.layers["rough"].data_setitem((np.array([2]), np.array([12]), np.array([15])), before)
+    rows = [sitting.workbench.review.table.cells(OBJECT)[2] for sitting in (first, second)]
+    assert not rows[0]["edited"]
+    assert rows[0].tobytes() == rows[1].tobytes()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+
+
+def test_masks_that_change_while_they_are_read_are_saved_once_more(sit):
+    first = sit()
+    rough = first.work()
+    session = first.workbench.session
+    session.save()
+    job = first.small_jobs.waiting.pop(0)
+    rough.data_setitem((np.array([1]), np.array([3]), np.array([3])), OBJECT)
+    job.run()
+    assert not any(kind == "saved" for kind, _ in first.heard)
+    first.small_jobs.run()
+    assert first.heard[-1][0] == "saved"
+    second = sit()
+    second.open()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+    assert 1 in second.workbench.review.table.frames_with("edited", OBJECT)
+
+
+def test_stroke_that_the_marks_did_not_know_yet_is_marked(sit):
+    first = sit()
+    rough = first.work()
+    # A drag of the brush is told when the button is released.
+    rough.data[7, 3, 3] = OBJECT
+    first.save()
+    second = sit()
+    second.open()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+    assert sorted(second.workbench.review.table.frames_with("edited", OBJECT)) == [2, 7]
+
+
+def test_edits_made_during_a_run_are_saved_before_it_ends(sit):
+    first = sit()
+    rough = first.work()
+    first.workbench.refine(RefineParameters(exemplars=3))
+    first.jobs.run_frames(2)
+    rough.data_setitem((np.array([1]), np.array([3]), np.array([3])), OBJECT)
+    first.save()
+    second = sit()
+    second.open()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+    assert not second.workbench.proposals.is_open

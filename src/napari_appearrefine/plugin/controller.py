@@ -168,6 +168,10 @@ class RefineController:
         """Whether masks from motion may be started now."""
         return self._video is not None and self._run is None
 
+    def writes_to(self, layer: Labels) -> bool:
+        """Whether the run writes its result into this layer."""
+        return self._run is not None and self._run.result.layer == layer
+
     def choose_video(self, layer: Image | None) -> None:
         """Choose the Image layer to work on."""
         if layer != self._video:

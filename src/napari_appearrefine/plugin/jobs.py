@@ -255,32 +255,39 @@ def run_in_slices(steps: Iterator[object], on_end: Callable[[], None]) -> Slices
 
 class _Slices:
     def __init__(self, steps: Iterator[object], on_end: Callable[[], None]) -> None:
-        from qtpy.QtCore import QTimer
-
         self._steps = steps
         self._on_end = on_end
+        self._timer: Any = None
+        self._is_over = False
+        self._go_on()
+        if not self._is_over:
+            self._begin_to_wait()
+
+    def finish(self) -> None:
+        while not self._is_over:
+            self._go_on()
+
+    def stop(self) -> None:
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.stop()
+
+    def _begin_to_wait(self) -> None:
+        from qtpy.QtCore import QTimer
+
         self._timer = QTimer()
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._go_on)
         self._timer.start()
-        self._go_on()
-
-    def finish(self) -> None:
-        while self._timer.isActive():
-            self._go_on()
-
-    def stop(self) -> None:
-        self._timer.stop()
 
     def _go_on(self) -> None:
         started = time.perf_counter()
-        while time.perf_counter() - started < _SECONDS_A_SLICE:
+        while not self._is_over and time.perf_counter() - started < _SECONDS_A_SLICE:
             try:
                 next(self._steps)
             except StopIteration:
                 self.stop()
                 self._on_end()
-                return
             except BaseException:
                 self.stop()
                 raise

@@ -124,7 +124,7 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
     like : Layer
         Where to take the transform from; and the colours, if it is a Labels layer.
     role : {"refined", "motion", "proposal", "whole"}
-        What the labels are, kept in the layer's metadata.
+        What the labels are, kept in the layer's metadata. A proposal is accepted or rejected, not painted on.
     """
     state = like.as_layer_data_tuple()[1]
     options = {key: state[key] for key in _TRANSFORMS if key in state}
@@ -133,7 +133,9 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
     if isinstance(like, Labels):
         # All in the constructor, because each setter would slice and draw the layer again.
         options |= {"colormap": like.colormap.model_copy(deep=True), "opacity": like.opacity}
-    return Labels(data, name=name, metadata=metadata, **options)
+    layer = Labels(data, name=name, metadata=metadata, **options)
+    layer.editable = role != "proposal"
+    return layer
 
 
 class UndoStep:
@@ -413,9 +415,17 @@ def _sliced(layer: Labels) -> Iterator[None]:
             layer.visible = False
 
 
+def rgba_of(layer: Labels, object_id: int) -> np.ndarray:
+    """Return an object's colour in a Labels layer, also while another one is shown alone, (4,) float in 0..1."""
+    colormap = layer.colormap
+    if colormap.use_selection:
+        colormap = colormap.model_copy(update={"use_selection": False})
+    return np.asarray(colormap.map(object_id), float)
+
+
 def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:
     """Return an object's colour in a Labels layer: red, green, blue, 0..255."""
-    red, green, blue = (round(255 * float(part)) for part in layer.colormap.map(object_id)[:3])
+    red, green, blue = (round(255 * float(part)) for part in rgba_of(layer, object_id)[:3])
     return red, green, blue
 
 

@@ -18,7 +18,7 @@ from ..core.review import Edit
 from . import jobs
 from .controller import RefineController
 from .edit_tracker import EditTracker
-from .layers import clip_of
+from .layers import clip_of, rgba_of
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
 
@@ -58,7 +58,6 @@ class ObjectsController:
         self._proposals = proposals
         self._start_job = start_job
         self._waiting: tuple[Labels, Any] | None = None
-        self._hidden: set[int] = set()
         review.masks_changed.connect(self._on_masks_changed)
 
     def shut_down(self) -> None:
@@ -130,14 +129,14 @@ class ObjectsController:
         layer = self._review.layer
         if layer is None:
             return
-        self._hidden ^= {object_id}
-        colour = np.array(layer.colormap.map(object_id), float)
-        colour[3] = 0.0 if object_id in self._hidden else 1.0
+        colour = rgba_of(layer, object_id)
+        colour[3] = 1.0 if self.is_hidden(object_id) else 0.0
         self._set_colours(layer, {object_id: colour})
 
     def is_hidden(self, object_id: int) -> bool:
         """Whether an object was made invisible."""
-        return object_id in self._hidden
+        layer = self._review.layer
+        return layer is not None and rgba_of(layer, object_id)[3] == 0
 
     def grow(self) -> None:
         """Let the next click, or the next box dragged, in the shown frame grow into a new object."""
@@ -221,11 +220,13 @@ class ObjectsController:
     def _set_colours(self, layer: Labels, colours: dict[int, np.ndarray]) -> None:
         table = self._review.table
         assert table is not None
-        known: dict[int | None, Any] = {key: layer.colormap.map(key) for key in table.object_ids}
+        known: dict[int | None, Any] = {key: rgba_of(layer, key) for key in table.object_ids}
         if isinstance(layer.colormap, DirectLabelColormap):
             known = dict(layer.colormap.color_dict) | known
         known[None] = known.get(None, "white")
-        layer.colormap = DirectLabelColormap(color_dict=known | colours)
+        layer.colormap = DirectLabelColormap(
+            color_dict=known | colours, use_selection=layer.show_selected_label, selection=layer.selected_label
+        )
         self._review.table_changed.emit()
 
     def _stop_waiting(self) -> None:
@@ -237,4 +238,3 @@ class ObjectsController:
 
     def _on_masks_changed(self, _layer: Labels | None) -> None:
         self._stop_waiting()
-        self._hidden = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_ma
 from . import jobs
 from .acceptance import Acceptance
 from .controller import RefineController, RunResult, Task
-from .layers import make_overlay, show_overlay
+from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
 from .review_controller import ReviewController, quality_of
 
 CHANGES_NAME = "changes"
 _FRAMES_BETWEEN_WORDS = 50
+_PROPOSED, _BASELINE = "proposed", "baseline"
 # Okabe and Ito's blue, vermillion and yellow.
 CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
 
@@ -100,6 +101,38 @@ class ProposalController:
     def start_from(self, rough: np.ndarray) -> None:
         """Let the next run start from these (T, Y, X) masks, as an earlier session did."""
         self._rough = rough
+
+    def stored(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the proposal for a session: (T, Y, X) masks by name, and small arrays; nothing if none is open."""
+        proposal, layer = self._proposal, self._layer
+        if proposal is None or layer is None or self._baseline is None:
+            return {}, {}
+        ids = proposal.object_ids
+        nothing = np.zeros(len(layer.data), bool)
+        differs = [self._differs.get(object_id, nothing) for object_id in ids]
+        return {_PROPOSED: layer.data, _BASELINE: self._baseline}, {
+            "proposal_objects": np.array(ids, np.int64),
+            "proposal_run": np.array(self._run),
+            "decisions": proposal.decisions.copy(),
+            "differs": np.array(differs, bool).reshape(len(ids), -1).T.copy(),
+        }
+
+    def reopen(self, masks: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
+        """Show the proposal that :meth:`stored` told; none if none was open."""
+        reviewed = self._review.layer
+        if _PROPOSED not in masks or reviewed is None:
+            return
+        self._layer = make_labels(masks[_PROPOSED], reviewed.name + PROPOSAL_SUFFIX, reviewed, "proposal")
+        self._layer.visible = False
+        self._add(self._layer)
+        self._open_overlay()
+        self._baseline = masks[_BASELINE]
+        ids = [int(object_id) for object_id in arrays["proposal_objects"]]
+        self._proposal = Proposal(self._baseline, self._layer.data, ids)
+        self._proposal.decisions[:] = arrays["decisions"]
+        self._differs = dict(zip(ids, arrays["differs"].T.copy(), strict=True))
+        self._run = int(arrays["proposal_run"])
+        self._show_what_is_open()
 
     def forget_rough(self) -> None:
         """Start the next run from the masks as they are, because objects are others now."""

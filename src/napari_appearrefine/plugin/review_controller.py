@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,13 @@ class ReviewController:
         self.choose_masks(None)
         self.choose_masks(layer)
 
-    def adopt(self, table: ReviewTable, committed: np.ndarray) -> None:
+    def adopt(
+        self,
+        table: ReviewTable,
+        committed: np.ndarray,
+        painted: Mapping[str, np.ndarray],
+        differing: Iterable[int],
+    ) -> None:
         """Take a table that was stored with the masks, instead of a new one.
 
         Parameters
@@ -136,11 +142,17 @@ class ReviewController:
         table : ReviewTable
             Of the chosen masks.
         committed : ndarray
-            (T, Y, X) copy of them.
+            (T, Y, X) the masks as they would be if nobody had painted.
+        painted : mapping of str to ndarray
+            From :meth:`EditTracker.painted_cells`.
+        differing : iterable of int
+            Frames in which the masks are others than ``committed``. A stroke there that was not known yet when
+            the session was saved is marked now.
         """
         assert self._layer is not None
         self._stop_reading()
-        self._watch(table, committed)
+        self._painted_while_reading |= set(differing)
+        self._watch(table, committed, painted)
 
     def shut_down(self) -> None:
         """Let go of the viewer; the controller is of no use afterwards."""
@@ -204,6 +216,11 @@ class ReviewController:
             self._on_suggestion,
             self._on_suggested,
         )
+
+    @property
+    def links(self) -> dict[int, np.ndarray]:
+        """How far a correction reaches, as :meth:`use_links` was told."""
+        return self._links
 
     def use_links(self, links: dict[int, np.ndarray]) -> None:
         """Judge how far a correction reaches by these: object id to (T - 1,), as :func:`next_to_fix` takes them."""
@@ -291,10 +308,14 @@ class ReviewController:
         data, name = layer.data, layer.name
         self._reading = self._start_job(lambda: jobs.read_masks(data, name), listen, end)
 
-    def _watch(self, table: ReviewTable, committed: np.ndarray) -> None:
+    def _watch(
+        self, table: ReviewTable, committed: np.ndarray, painted: Mapping[str, np.ndarray] | None = None
+    ) -> None:
         layer = self._layer
         assert layer is not None
         self._tracker = EditTracker(layer, table, committed, lambda: frame_shown(self._viewer, layer))
+        if painted is not None:
+            self._tracker.take_painted_cells(painted)
         self._tracker.changed.connect(self._on_pixels_changed)
         self._tracker.check(self._painted_while_reading)
         self._painted_while_reading = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ import numpy as np
 from napari.layers import Image, Labels
 from psygnal import Signal
 
-from ..core.clip import Clip
+from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
+from ..core.parameters import RefineParameters
 from ..core.review import ReviewTable
 from ..files.samples import is_sample
 from ..files.session import OpenedSession, Session, SessionFolder, session_folder, video_fingerprint
 from . import jobs
-from .controller import RefineController, State
+from .controller import RefineController
+from .edit_tracker import EditTracker
 from .layers import clip_of, make_labels, role_of
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
+from .view_state import colours_of, set_colours, show_view, view_of
 
 _MASKS, _COMMITTED, _ROUGH = "masks", "committed", "rough"
 
@@ -69,28 +72,34 @@ class SessionController:
         self._fingerprint: dict[str, Any] | None = None
         self._job: jobs.Job | None = None
         self._changed: set[int] = set()
-        self._saved_layer: Labels | None = None
-        self._saved_rough: np.ndarray | None = None
+        self._saved_masks: dict[str, FrameSource] = {}
+        self._saved_view: dict[str, Any] = {}
         self._is_dirty = False
-        self._opens_next = False
+        self._opens_next = self._saves_next = False
         self._connections: list[tuple[Any, Any]] = [
             (review.table_changed, self._on_table_changed),
             (review.pixels_changed, self._on_pixels_changed),
             (review.masks_changed, self._on_masks_changed),
+            (proposals.changed, self._on_table_changed),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
 
     @property
     def can_save(self) -> bool:
-        """Whether there is something to save and a place for it, and neither a save nor a run is under way."""
-        is_free = self._job is None and self._runs.state is not State.RUNNING
-        return self._folder is not None and self._review.tracker is not None and is_free
+        """Whether there is something to save and a place for it, and nothing writes the masks just now."""
+        tracker = self._review.tracker
+        if self._folder is None or tracker is None or self._job is not None:
+            return False
+        return not tracker.is_writing and not self._runs.writes_to(tracker.layer)
 
     @property
     def is_dirty(self) -> bool:
-        """Whether something changed since the last save."""
-        return self._is_dirty
+        """Whether something changed since the last save, even if it is only how it is looked at."""
+        tracker, video = self._review.tracker, self._video
+        if self._is_dirty or tracker is None or video is None:
+            return self._is_dirty
+        return self._view(tracker, video) != self._saved_view
 
     def choose_video(self, layer: Image | None) -> None:
         """Look for the session of a video; one that came from no file has none."""
@@ -103,17 +112,19 @@ class SessionController:
         self.found.emit(self._folder is not None and self._folder.exists())
 
     def save(self) -> None:
-        """Save in a worker."""
-        work = self._work()
+        """Save in a worker; again if the masks changed while it read them."""
+        work = self._work() if self.can_save else None
         if work is None:
             return
-        self._changed, self._is_dirty = set(), False
+        self._is_dirty = False
 
         def listen(event: jobs.JobEvent) -> None:
             if isinstance(event, jobs.Failure):
                 # What was to be saved is not: the next save must look at everything.
-                self._saved_layer, self._is_dirty = None, True
+                self._saved_masks, self._is_dirty = {}, True
                 self.failed.emit(event.message)
+            elif isinstance(event, jobs.Outcome) and event.value is None:
+                self._is_dirty = self._saves_next = True
             elif isinstance(event, jobs.Outcome):
                 self.saved.emit(str(event.value))
 
@@ -121,7 +132,8 @@ class SessionController:
 
     def save_now(self) -> None:
         """Save before anything else happens, because the window closes."""
-        work = self._work() if self._is_dirty else None
+        self._proposals.finish_accepting()
+        work = self._work() if self.is_dirty else None
         if work is not None:
             try:
                 work()
@@ -145,7 +157,7 @@ class SessionController:
             elif isinstance(event, jobs.Outcome) and video == self._video:
                 self._show(event.value, video)
 
-        self._job = self._start_job(lambda: jobs.outcome_of(lambda: folder.load(clip)), listen, self._on_end)
+        self._job = self._start_job(lambda: jobs.outcome_of(lambda: _loaded(folder, clip)), listen, self._on_end)
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
@@ -154,66 +166,96 @@ class SessionController:
         if self._job is not None:
             self._job.detach()
 
-    def _work(self) -> Callable[[], Path] | None:
+    def _work(self) -> Callable[[], Path | None] | None:
         folder, tracker, video = self._folder, self._review.tracker, self._video
         if folder is None or tracker is None or video is None or self._job is not None:
             return None
-        rough, parameters = self._proposals.rough, self._proposals.last_parameters
-        masks: dict[str, Any] = {_MASKS: tracker.layer.data, _COMMITTED: tracker.committed}
-        changed: dict[str, set[int]] = {}
-        if self._saved_layer == tracker.layer:
-            changed = {_MASKS: set(self._changed), _COMMITTED: set(self._changed)}
-        if rough is not None:
-            masks[_ROUGH] = rough
-            if rough is self._saved_rough:
-                changed[_ROUGH] = set()
-        session = Session(
-            masks,
-            ReviewTable.from_arrays(*tracker.table.to_arrays()),
-            {} if parameters is None else {key: str(value) for key, value in asdict(parameters).items()},
-            {
-                "name": tracker.layer.name,
-                "role": role_of(tracker.layer),
-                "frame": self._review.frame,
-                "selected_label": int(tracker.layer.selected_label),
-                "opacity": float(tracker.layer.opacity),
-            },
-        )
-        self._saved_layer, self._saved_rough = tracker.layer, rough
-        clip = clip_of(video)
+        session, clip = self._session(tracker, video), clip_of(video)
+        changed = {
+            name: set(self._changed) if name in (_MASKS, _COMMITTED) else set()
+            for name, masks in session.masks.items()
+            if self._saved_masks.get(name) is masks
+        }
+        self._saved_masks, self._saved_view = dict(session.masks), session.view
+        self._changed = set()
 
-        def work() -> Path:
-            folder.save(session, self._known_fingerprint(clip), changed)
-            return folder.folder
+        def is_current() -> bool:
+            return not self._changed and not tracker.is_writing
+
+        def work() -> Path | None:
+            saved = folder.save(session, self._known_fingerprint(clip), changed, is_current)
+            return None if saved is None else folder.folder
 
         return work
+
+    def _session(self, tracker: EditTracker, video: Image) -> Session:
+        proposals = self._proposals
+        masks: dict[str, FrameSource] = {_MASKS: tracker.layer.data, _COMMITTED: tracker.committed}
+        if proposals.rough is not None:
+            masks[_ROUGH] = proposals.rough
+        proposed, arrays = proposals.stored()
+        links = self._review.links
+        arrays |= tracker.painted_cells() | colours_of(tracker.layer)
+        if links:
+            arrays |= {"links_objects": np.array(list(links), np.int64), "links": np.stack(list(links.values()), 1)}
+        parameters = proposals.last_parameters
+        return Session(
+            masks | proposed,
+            ReviewTable.from_arrays(*tracker.table.to_arrays()),
+            {} if parameters is None else parameters.to_json(),
+            self._view(tracker, video),
+            arrays,
+            proposals.last_report,
+        )
+
+    def _view(self, tracker: EditTracker, video: Image) -> dict[str, Any]:
+        layer, proposed = tracker.layer, self._proposals.layer
+        facts = {
+            "name": layer.name,
+            "role": role_of(layer),
+            "frame": self._review.frame,
+            "shows_proposed": proposed is not None and bool(proposed.visible),
+        }
+        return facts | view_of(self._viewer, video, layer)
 
     def _known_fingerprint(self, clip: Clip) -> dict[str, Any]:
         # Once a video, because it reads frames.
         self._fingerprint = self._fingerprint or video_fingerprint(clip)
         return self._fingerprint
 
-    def _show(self, opened: OpenedSession, video: Image) -> None:
-        session = opened.session
-        view = session.view
-        data = np.asarray(session.masks[_MASKS])
-        layer = make_labels(data, str(view["name"]), video, str(view["role"] or "refined"))
+    def _show(self, loaded: _Loaded, video: Image) -> None:
+        opened = loaded.opened
+        session, review, proposals = opened.session, self._review, self._proposals
+        masks = {name: np.asarray(labels) for name, labels in session.masks.items()}
+        view, arrays = session.view, session.arrays
+        layer = make_labels(masks[_MASKS], str(view["name"]), video, str(view["role"] or "refined"))
+        set_colours(layer, arrays)
         self._viewer.add_layer(layer)
         self._choose_masks(layer)
-        self._review.adopt(session.review, np.asarray(session.masks[_COMMITTED]))
-        if _ROUGH in session.masks:
-            self._proposals.start_from(np.asarray(session.masks[_ROUGH]))
-        layer.selected_label = int(view["selected_label"])
-        layer.opacity = float(view["opacity"])
-        self._review.go_to(int(view["frame"]))
-        self._is_dirty = False
+        review.adopt(session.review, masks[_COMMITTED], arrays, loaded.differing)
+        if _ROUGH in masks:
+            proposals.start_from(masks[_ROUGH])
+        if "links" in arrays:
+            ids = (int(object_id) for object_id in arrays["links_objects"])
+            review.use_links(dict(zip(ids, arrays["links"].T, strict=True)))
+        proposals.last_report = session.report
+        proposals.last_parameters = loaded.parameters
+        review.go_to(int(view["frame"]))
+        proposals.reopen(masks, arrays)
+        show_view(self._viewer, video, layer, view)
+        if view["shows_proposed"]:
+            proposals.toggle_shown()
+        self._is_dirty, self._saved_view = False, self._view(review.tracker, video) if review.tracker else {}
         self.opened.emit(layer, opened.warnings)
 
     def _on_end(self) -> None:
         self._job = None
         if self._opens_next:
-            self._opens_next = False
+            self._opens_next = self._saves_next = False
             self.open()
+        elif self._saves_next:
+            self._saves_next = False
+            self.save()
 
     def _on_table_changed(self) -> None:
         self._is_dirty = self._review.tracker is not None
@@ -222,4 +264,22 @@ class SessionController:
         self._changed |= frames
 
     def _on_masks_changed(self, _layer: Labels | None) -> None:
-        self._changed, self._saved_layer, self._is_dirty = set(), None, False
+        self._changed, self._saved_masks, self._is_dirty = set(), {}, False
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A session as it was read; ``differing`` are the frames whose masks are others than those that were committed."""
+
+    opened: OpenedSession
+    differing: list[int]
+    parameters: RefineParameters | None
+
+
+def _loaded(folder: SessionFolder, clip: Clip) -> _Loaded:
+    opened = folder.load(clip)
+    session = opened.session
+    masks, committed = (session.masks[name] for name in (_MASKS, _COMMITTED))
+    differing = [frame for frame in range(len(masks)) if not np.array_equal(masks[frame], committed[frame])]
+    parameters = RefineParameters.from_json(session.parameters) if session.parameters else None
+    return _Loaded(opened, differing, parameters)
