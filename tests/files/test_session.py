@@ -20,6 +20,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
+from napari_appearrefine.core.events import Report
 from napari_appearrefine.core.labels import object_areas
 from napari_appearrefine.core.review import ReviewTable, Source
 from napari_appearrefine.files.session import Session, SessionFolder, session_folder, video_fingerprint
@@ -36,7 +37,8 @@ def make_session(value: int = 1) -> Session:
     masks = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
     masks[:, 1:3, 2:5] = value
     table = ReviewTable.of_masks(FRAMES, object_areas(masks), Source.FLOW)
-    return Session({"rough": masks}, table, {"exemplars": value}, {"frame": value})
+    report = Report(FRAMES, [value], [[0.1 * value]], {value: [3, 5]}, 1.5, "builtin", "cpu", "1")
+    return Session({"rough": masks}, table, {"exemplars": value}, {"frame": value}, report=report)
 
 
 def same(one: Session, other: Session) -> bool:
@@ -48,7 +50,7 @@ def same(one: Session, other: Session) -> bool:
         {name: np.asarray(masks).tobytes() for name, masks in one.masks.items()}
         == {name: np.asarray(masks).tobytes() for name, masks in other.masks.items()}
         and stored(one.review) == stored(other.review)
-        and (one.parameters, one.view) == (other.parameters, other.view)
+        and (one.parameters, one.view, one.report) == (other.parameters, other.view, other.report)
         and {name: (array.dtype, array.tolist()) for name, array in one.arrays.items()}
         == {name: (array.dtype, array.tolist()) for name, array in other.arrays.items()}
     )
@@ -97,6 +99,16 @@ def test_a_save_writes_only_what_changed(tmp_path, clip):
     assert same(folder.load(clip).session, session)
 
 
+def test_masks_that_changed_while_they_were_read_are_no_session(tmp_path):
+    folder = SessionFolder(tmp_path / "s")
+    session = make_session()
+    assert folder.save(session, {}, is_current=lambda: False) is None
+    assert not folder.exists()
+    session.masks["rough"][18, 0, 0] = 1
+    assert folder.save(session, {}, changed={"rough": [18]}) == 1
+    assert same(folder.load().session, session)
+
+
 def test_old_saves_and_their_data_go(tmp_path):
     folder = SessionFolder(tmp_path / "s")
     for value in range(1, 8):
@@ -109,7 +121,8 @@ def test_old_saves_and_their_data_go(tmp_path):
 
 def files_named_in(path: Path) -> set[str]:
     stored = json.loads(path.read_text())
-    return {name for masks in stored["masks"].values() for name in masks["files"]} | {stored["review"]["file"]}
+    files = {name for masks in stored["masks"].values() for name in masks["files"]}
+    return files | {stored["review"]["file"], stored["report"]}
 
 
 def test_a_changed_video_is_noticed(tmp_path, clip):
@@ -124,13 +137,17 @@ def test_a_changed_video_is_noticed(tmp_path, clip):
     assert "(19, 6, 8)" in warning
 
 
-def test_a_damaged_save_gives_the_one_before(tmp_path):
+@pytest.mark.parametrize("pattern", ["*.npz", "*.json"])
+def test_a_damaged_save_gives_the_one_before(tmp_path, pattern):
     folder = SessionFolder(tmp_path / "s")
     folder.save(make_session(1), {"shape": []})
     folder.save(make_session(2), {"shape": []})
     older, newer = (folder.folder / f"session-{number:08d}.json" for number in (1, 2))
-    victim = (files_named_in(newer) - files_named_in(older)).pop()
-    file = folder.folder / "data" / f"{victim}.npz"
+    (file, *_) = (
+        path
+        for path in (folder.folder / "data").glob(pattern)
+        if path.stem in files_named_in(newer) - files_named_in(older)
+    )
     file.write_bytes(file.read_bytes()[:40])
     opened = folder.load()
     assert same(opened.session, make_session(1))

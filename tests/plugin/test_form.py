@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
@@ -23,6 +25,15 @@ def test_form_is_made_from_the_parameters(qtbot):
     assert (parameters.model, parameters.exemplars, parameters.dino8.name) == ("published", 3, "weights.pth")
     form.input("model").value = "builtin"
     assert form.parameters().dino8 is None
+
+
+def test_other_settings_can_be_shown(qtbot):
+    form = ParametersForm(RefineParameters(cache=False))
+    qtbot.addWidget(form)
+    wanted = RefineParameters(model="published", exemplars=3, dino8=Path("/weights.pth"), memory_limit=99)
+    assert RefineParameters.from_json(json.loads(json.dumps(wanted.to_json()))) == wanted
+    form.show_parameters(wanted)
+    assert form.parameters() == replace(wanted, cache=False, memory_limit=None)
 
 
 def test_fields_shown_elsewhere_are_given(qtbot):

@@ -18,7 +18,9 @@ from conftest import (
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
+from napari_appearrefine.plugin import commands
 from napari_appearrefine.plugin.controller import RefineController, State
+from napari_appearrefine.plugin.widgets.key_help import KeyHelp
 from napari_appearrefine.plugin.widgets.refine_panel import RefinePanel
 
 PLUGIN = "napari-appearrefine"
@@ -205,7 +207,7 @@ def test_panel_works_with_napari_s_proxy(qtbot, make_napari_viewer_proxy):
     assert layer.data[4, 1, 1] == OBJECT
 
 
-def test_plugin_s_dock_widget_opens(make_napari_viewer, npe2pm):
+def test_plugin_s_dock_widget_opens_and_commands_act_in_it(make_napari_viewer, npe2pm):
     npe2pm.register(PluginManifest.from_distribution(PLUGIN))
     viewer = make_napari_viewer()
     viewer.add_image(make_video(), name="clip", rgb=True)
@@ -214,3 +216,8 @@ def test_plugin_s_dock_widget_opens(make_napari_viewer, npe2pm):
     assert panel.video_combo.layer == viewer.layers["clip"]
     viewer.add_labels(make_rough_masks(), name="rough")
     assert panel.masks_combo.layer == viewer.layers["rough"]
+    commands.solo_object()
+    assert viewer.window.add_plugin_dock_widget(PLUGIN, "Refine masks")[1] is panel
+    commands.show_keys()
+    assert panel.window().findChildren(KeyHelp)
+    commands.show_keys()

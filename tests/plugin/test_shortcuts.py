@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 from napari.layers import Labels
 from napari.utils.shortcuts import _default_shortcuts
+from npe2 import PluginManifest
 
+from napari_appearrefine.plugin import commands
 from napari_appearrefine.plugin.shortcuts import SHORTCUTS, KeyBindings
 from napari_appearrefine.plugin.workbench import Workbench
 
@@ -49,6 +51,19 @@ def test_no_key_is_one_of_napari_s_own():
 def test_table_and_actions_belong_together(model_viewer, controller, small_jobs):
     workbench = Workbench(model_viewer, controller, small_jobs.start)
     assert set(workbench.actions()) == {shortcut.action for shortcut in SHORTCUTS}
+
+
+def test_every_action_is_a_command_that_tells_its_key():
+    manifest = PluginManifest.from_distribution("napari-appearrefine")
+    titles = {command.id: command.title for command in manifest.contributions.commands}
+    in_menu = [item.command for item in manifest.contributions.menus["appearrefine_actions"]]
+    names = [f"napari-appearrefine.{shortcut.action}" for shortcut in SHORTCUTS]
+    assert in_menu == names
+    for shortcut, name in zip(SHORTCUTS, names, strict=True):
+        assert titles[name].endswith(f"[{shortcut.key}]")
+        assert callable(getattr(commands, shortcut.action))
+    with pytest.raises(AttributeError, match="no_action"):
+        _ = commands.no_action
 
 
 def test_keys_work_on_the_viewer_and_on_the_selected_labels_layer(model_viewer, actions, pressed):

@@ -35,6 +35,7 @@ def test_built_in_model_brings_back_a_lost_mask(qtbot, make_napari_viewer):
     layer = viewer.layers["rough"]
     np.testing.assert_array_equal(layer.data, rough)
     panel.proposal_box.accept_all.click()
+    qtbot.waitUntil(lambda: not panel.workbench.proposals.is_open, timeout=20_000)
     common = np.count_nonzero((layer.data[2] > 0) & (truth[2] > 0))
     either = np.count_nonzero((layer.data[2] > 0) | (truth[2] > 0))
     assert common / either > 0.3

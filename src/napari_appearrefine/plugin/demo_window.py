@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import napari
 from qtpy.QtCore import QTimer
 
+from .commands import PLUGIN, WIDGET
+
 if TYPE_CHECKING:
     from ..demo import DemoResult
-
-_PLUGIN = "napari-appearrefine"
-_WIDGET = "Refine masks"
 
 
 def fill_demo_viewer(viewer: napari.Viewer, result: DemoResult, sample: str) -> None:
@@ -26,13 +25,13 @@ def fill_demo_viewer(viewer: napari.Viewer, result: DemoResult, sample: str) -> 
     sample : str
         Which of the plugin's sample clips it is.
     """
-    viewer.open_sample(_PLUGIN, sample)
+    viewer.open_sample(PLUGIN, sample)
     axes = ("t", "y", "x")
     # Only the result is on at first: one set of masks over the other cannot be told apart.
     viewer.add_labels(result.flow_masks, name="flow masks", axis_labels=axes, visible=False)
     viewer.add_labels(result.refined_masks, name="refined masks", axis_labels=axes)
     viewer.dims.set_point(0, len(result.clip) // 2)
-    viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)
+    viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
 
 
 def show_demo(result: DemoResult, sample: str) -> None:

@@ -60,6 +60,11 @@ class ParametersForm(QWidget, Generic[ParametersT]):
         """Return the input of one field."""
         return self._inputs[name]
 
+    def show_parameters(self, parameters: ParametersT) -> None:
+        """Show other settings; fields that are not shown keep their values."""
+        for setting in self._fields:
+            self._inputs[setting.name].value = getattr(parameters, setting.name)
+
     def parameters(self, **others: Any) -> ParametersT:
         """Return the settings as they are now; ``others`` are values of fields shown elsewhere.
 

@@ -173,6 +173,8 @@ class RefinePanel(QWidget):
     def _open_timeline(self, *_: object) -> None:
         if self._connections and self.timeline_panel.parent() is None:
             self._viewer.window.add_dock_widget(self.timeline_panel, name=_TIMELINE, area="bottom")
+            if self._key_help is not None:
+                self._key_help.raise_()
 
     def _close_timeline(self) -> None:
         if self.timeline_panel.parent() is not None:
@@ -297,6 +299,9 @@ class RefinePanel(QWidget):
 
     def _on_session_opened(self, layer: Labels, warnings: list[str]) -> None:
         self.masks_combo.choose(layer)
+        parameters = self.workbench.proposals.last_parameters
+        if parameters is not None:
+            self.refine_form.show_parameters(parameters)
         for sentence in warnings:
             show_warning(sentence)
 
