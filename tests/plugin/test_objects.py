@@ -7,6 +7,9 @@ import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, square
 
 from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.engine.boxes import whole
+from napari_appearrefine.engine.explanation import Explanation
+from napari_appearrefine.engine.object_masks import Plane
 from napari_appearrefine.plugin.error_map import COLOURS, TOO_LITTLE, TOO_MUCH, ErrorMap, error_marks, influence_text
 from napari_appearrefine.plugin.objects_controller import ObjectsController
 
@@ -156,18 +159,15 @@ def test_growing_over_another_object_is_one_sentence(model_viewer, masks, object
     assert "another object" in objects.sentences[-1]
 
 
+def explanation(masks, likely, influence, frame=0):
+    plane = Plane(whole(masks.shape), np.asarray(likely, np.float32))
+    return Explanation(frame, masks, {OBJECT: plane, OTHER: None}, masks.shape, influence)
+
+
 @pytest.fixture
 def error_map(model_viewer, controller, review, proposals, small_jobs):
-    from types import SimpleNamespace
-
     def explain(clip, masks, frame, report, parameters):
-        now, truth = masks[frame] == OBJECT, make_truth()[frame] == OBJECT
-        return SimpleNamespace(
-            frame=frame,
-            too_much={OBJECT: (now & ~truth).astype(float)},
-            too_little={OBJECT: (truth & ~now).astype(float)},
-            influence={OBJECT: {0: 0.7, 4: 0.3}},
-        )
+        return explanation(masks[frame], make_truth()[frame] == OBJECT, {OBJECT: {0: 0.7, 4: 0.3}}, frame)
 
     return ErrorMap(model_viewer, controller, review, proposals, small_jobs.start, explain)
 
@@ -197,7 +197,8 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
 
 
 def test_error_marks_grade_what_is_likely():
-    marks = error_marks({1: np.array([[0.6, 0.3, 0, 0, 0]])}, {1: np.array([[0, 0, 0.6, 0.3, 0.1]])})
+    masks = np.array([[OBJECT, OBJECT, 0, 0, 0]])
+    marks = error_marks(explanation(masks, [[0.4, 0.7, 0.6, 0.3, 0.1]], {}))
     assert marks.tolist() == [[1, 3, 2, 4, 0]]
     assert set(np.unique(marks)) - {0} <= set(COLOURS)
     assert influence_text(4, {}) == "No exemplar shapes object 4 here."

@@ -181,13 +181,15 @@ class BuiltinModel:
 
     def explain(
         self, inputs: ClipInputs, frame: int, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
-    ) -> tuple[np.ndarray, dict[int, dict[int, float]]]:
+    ) -> tuple[list[Plane | None], tuple[int, int], dict[int, dict[int, float]]]:
         """Return what the exemplars make of one frame, and whose evidence it is.
 
         Returns
         -------
-        likely : ndarray
-            (Q, h, w) float32 probability of each object on the working grid.
+        likely : list of Plane or None
+            Probability of each object on the working grid; None where there is nothing of it.
+        grid : tuple of int
+            Height and width of the working grid.
         influence : dict of int to dict of int to float
             Object id to exemplar frame to its share of the evidence.
         """
@@ -199,8 +201,7 @@ class BuiltinModel:
             places = coarse_coverage(plane, features.grid, features.size) > 0.5
             queries = features.keys[torch.from_numpy(places).to(self._device)]
             shares[object_id] = {} if memory is None else influence(queries, memory)
-        likely = [np.zeros(features.size, np.float32) if plane is None else plane.on(features.size) for plane in drawn]
-        return np.stack(likely), shares
+        return drawn, features.size, shares
 
     def _scored(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, kind: str = "score"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from ..core.guidance import Guidance
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .interface import ClipInputs, FeatureCache, RefinementModel
+from .object_masks import Plane
 from .refinement import bytes_of, load_model
 from .reuse import RunStore
 
@@ -27,18 +27,38 @@ class Explanation:
     ----------
     frame : int
         Index of the frame.
-    too_much, too_little : dict of int to ndarray
-        Object id to (Y, X) float32 in 0..1: the probability that a pixel of its mask does not belong to it,
-        and that a pixel outside does; 0 elsewhere.
+    masks : ndarray
+        (Y, X) its labels.
+    likely : dict of int to Plane or None
+        Object id to the probability that a pixel of the model's grid belongs to it; None if the model sees
+        nothing of it.
+    grid : tuple of int
+        Height and width of the model's grid.
     influence : dict of int to dict of int to float
         Object id to exemplar frame to its share of the evidence that speaks for the object in this
         frame; the shares of an object sum to 1.
     """
 
     frame: int
-    too_much: dict[int, np.ndarray]
-    too_little: dict[int, np.ndarray]
+    masks: np.ndarray
+    likely: dict[int, Plane | None]
+    grid: tuple[int, int]
     influence: dict[int, dict[int, float]]
+
+    def too_much(self, object_id: int) -> np.ndarray:
+        """Return the probability that a pixel of the mask of an object is not its own, (Y, X) float32; 0 elsewhere."""
+        return np.where(self.masks == object_id, 1 - self._probability(object_id), np.float32(0))
+
+    def too_little(self, object_id: int) -> np.ndarray:
+        """Return the probability that a pixel outside of an object's mask belongs to it, (Y, X) float32; 0 inside."""
+        return np.where(self.masks == object_id, np.float32(0), self._probability(object_id))
+
+    def _probability(self, object_id: int) -> np.ndarray:
+        plane = self.likely[object_id]
+        if plane is None:
+            return np.zeros(self.masks.shape, np.float32)
+        size = self.masks.shape[::-1]
+        return np.asarray(cv2.resize(plane.on(self.grid), size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def explain_frame(
@@ -95,15 +115,6 @@ def explain_frame(
         else FeatureCache(lambda index: model.features(clip.rgb(index)), bytes_of)
     )
     inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
-    likely, influence = explain(inputs, frame, np.asarray(scores), exemplars)
-    return _explanation(inputs, frame, likely, influence)
-
-
-def _explanation(inputs: ClipInputs, frame: int, likely: np.ndarray, influence: Any) -> Explanation:
-    height, width = inputs.clip.size
-    too_much, too_little = {}, {}
-    for object_id, plane, probability in zip(inputs.object_ids, inputs.planes(frame), likely, strict=True):
-        full = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
-        too_much[object_id] = np.where(plane, 1 - full, 0).astype(np.float32)
-        too_little[object_id] = np.where(plane, 0, full).astype(np.float32)
-    return Explanation(frame, too_much, too_little, influence)
+    likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
+    planes = dict(zip(inputs.object_ids, likely, strict=True))
+    return Explanation(frame, inputs.labels(frame), planes, grid, influence)

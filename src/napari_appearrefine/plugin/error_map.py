@@ -145,7 +145,7 @@ class ErrorMap:
         frame, clip = self._review.frame, clip_of(video)
         masks = FewFrames(layer.data, {frame, *(other for some in report.exemplars.values() for other in some)})
         self._job = self._start_job(
-            lambda: jobs.outcome_of(lambda: self._explain(clip, masks, frame, report, parameters)),
+            lambda: jobs.outcome_of(lambda: _shown(self._explain(clip, masks, frame, report, parameters))),
             self._on_event,
             self._on_end,
         )
@@ -154,10 +154,10 @@ class ErrorMap:
         if isinstance(event, jobs.Failure):
             self.said.emit(event.message)
         elif isinstance(event, jobs.Outcome) and self._overlay is not None:
-            explanation: Explanation = event.value
-            if explanation.frame == self._review.frame:
-                show_overlay(self._overlay, error_marks(explanation.too_much, explanation.too_little))
-                self.said.emit(influence_text(self._review.object_id, explanation.influence))
+            frame, marks, influence = event.value
+            if frame == self._review.frame:
+                show_overlay(self._overlay, marks)
+                self.said.emit(influence_text(self._review.object_id, influence))
 
     def _on_end(self) -> None:
         self._job = None
@@ -180,16 +180,17 @@ class ErrorMap:
             self.changed.emit(False)
 
 
-def error_marks(too_much: Mapping[int, np.ndarray], too_little: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Return where some object is likely wrong, (Y, X) uint8 of this module's values.
+def _shown(explanation: Explanation) -> tuple[int, np.ndarray, dict[int, dict[int, float]]]:
+    return explanation.frame, error_marks(explanation), explanation.influence
 
-    Parameters
-    ----------
-    too_much, too_little : mapping of int to ndarray
-        Object id to (Y, X) probabilities.
-    """
-    excess = np.max(list(too_much.values()), axis=0)
-    lack = np.max(list(too_little.values()), axis=0)
+
+def error_marks(explanation: Explanation) -> np.ndarray:
+    """Return where some object is likely wrong, (Y, X) uint8 of this module's values."""
+    excess, lack = np.zeros((2, *explanation.masks.shape), np.float32)
+    for object_id in explanation.likely:
+        # One by one: two pictures of each of many objects would be a lot of memory.
+        np.maximum(excess, explanation.too_much(object_id), out=excess)
+        np.maximum(lack, explanation.too_little(object_id), out=lack)
     marks = np.zeros(excess.shape, np.uint8)
     marks[lack >= _PERHAPS] = PERHAPS_TOO_LITTLE
     marks[excess >= _PERHAPS] = PERHAPS_TOO_MUCH
