@@ -44,10 +44,13 @@ class Stalls:
     longest: dict[str, float] = field(default_factory=dict)
     over_100_ms: int = 0
     ticks: int = 0
+    most_work: float = 0.0
+    """The most computing time of the main thread between two ticks: what a busy computer does not make longer."""
 
-    def add(self, stage: str, gap: float) -> None:
-        """Count one gap."""
+    def add(self, stage: str, gap: float, work: float) -> None:
+        """Count one gap, and the computing time of the main thread in it."""
         self.ticks += 1
+        self.most_work = max(self.most_work, round(work, 1))
         self.over_100_ms += gap > 100
         self.longest[stage] = max(self.longest.get(stage, 0.0), round(gap, 1))
 
@@ -60,14 +63,15 @@ class Pulse:
         self.moment: str | None = None
         """What else happens before the next tick."""
         self.stalls = Stalls()
-        self._last = time.perf_counter()
+        self._last = self._last_work = 0.0
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
 
     def begin(self, stage: str) -> None:
         """Start to count."""
-        self.stage, self.stalls, self._last = stage, Stalls(), time.perf_counter()
+        self.stage, self.stalls = stage, Stalls()
+        self._last, self._last_work = time.perf_counter(), time.thread_time()
         self._timer.start(TICK_MS)
 
     def end(self) -> Stalls:
@@ -76,9 +80,9 @@ class Pulse:
         return self.stalls
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        self.stalls.add(self.moment or self.stage, (now - self._last) * 1000)
-        self._last, self.moment = now, None
+        now, work = time.perf_counter(), time.thread_time()
+        self.stalls.add(self.moment or self.stage, (now - self._last) * 1000, (work - self._last_work) * 1000)
+        self._last, self._last_work, self.moment = now, work, None
 
 
 def rough_masks(truth: np.ndarray) -> np.ndarray:
@@ -172,9 +176,10 @@ def main() -> None:
         f"{clip.name}: {len(clip)} frames of {clip.size[1]} x {clip.size[0]}; load {os.getloadavg()[0]:.1f} "
         f"on {os.cpu_count()} cores"
     )
-    print(f"{'':12} {'seconds':>8} {'longest stall':>14} {'over 100 ms':>12}")
+    print(f"{'':12} {'seconds':>8} {'longest stall':>14} {'most work':>12} {'over 100 ms':>12}")
     for name, seconds, stalls in rows:
-        print(f"{name:12} {seconds:8.1f} {max(stalls.longest.values()):11.0f} ms {stalls.over_100_ms:12}")
+        longest = max(stalls.longest.values())
+        print(f"{name:12} {seconds:8.1f} {longest:11.0f} ms {stalls.most_work:9.0f} ms {stalls.over_100_ms:12}")
         for stage, longest in stalls.longest.items():
             print(f"{'':21} {longest:11.0f} ms {'':12}   {stage}")
     print(f"{'main thread':12} {main_seconds:8.1f}")

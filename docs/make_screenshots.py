@@ -126,7 +126,7 @@ def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
     panel.workbench.review.toggle_pin([44])
     camera.take("4_proposal")
     panel.proposal_box.accept_all.click()
-    panel.workbench.proposals.finish_accepting()
+    panel.workbench.review.finish_writing()
     panel.timeline_panel.curves_box.setChecked(True)
     panel.timeline_panel.errors_box.click()
     wait_until(panel.workbench.error_map.said, lambda sentence: True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_appearrefine.core.review import CELL, ExemplarState, ReviewHistory, ReviewTable, Source
+from napari_appearrefine.core.review import CELL, ExemplarState, ReviewTable, Source
 
 FRAMES = 6
 
@@ -60,19 +60,32 @@ def some_edit(table: ReviewTable, draw: st.DataObject):
 @given(st.data())
 def test_every_edit_can_be_taken_back_and_done_again(draw):
     table = small_table()
-    history = ReviewHistory(table)
-    states = [state(table)]
+    states, inverses = [state(table)], []
     for _ in range(draw.draw(st.integers(1, 6))):
-        history.do(some_edit(table, draw))
+        inverses.append(table.apply(some_edit(table, draw)))
         states.append(state(table))
-    for expected in states[-2::-1]:
-        assert history.undo()
+    again = []
+    for expected, inverse in zip(states[-2::-1], reversed(inverses), strict=True):
+        again.append(table.apply(inverse))
         assert state(table) == expected
-    assert history.undo() is None
-    for expected in states[1:]:
-        assert history.redo()
+    for expected, edit in zip(states[1:], reversed(again), strict=True):
+        table.apply(edit)
         assert state(table) == expected
-    assert history.redo() is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_edits_one_after_another_are_one_edit(draw):
+    table, whole = small_table(), None
+    before = state(table)
+    for _ in range(draw.draw(st.integers(1, 5))):
+        inverse = table.apply(some_edit(table, draw))
+        whole = inverse if whole is None else inverse.then(whole)
+    after = state(table)
+    again = table.apply(whole)
+    assert state(table) == before
+    table.apply(again)
+    assert state(table) == after
 
 
 @settings(max_examples=30, deadline=None)

@@ -225,21 +225,19 @@ def small_jobs() -> QueuedJobs:
 
 
 @pytest.fixture
-def review(model_viewer: ViewerModel, small_jobs: QueuedJobs) -> ReviewController:
+def slices() -> ManualSlices:
+    return ManualSlices()
+
+
+@pytest.fixture
+def review(model_viewer: ViewerModel, small_jobs: QueuedJobs, slices: ManualSlices) -> ReviewController:
     """The rough masks under review, read already."""
-    review = ReviewController(model_viewer, small_jobs.start)
+    review = ReviewController(model_viewer, small_jobs.start, slices.start)
     review.choose_masks(model_viewer.layers["rough"])
     small_jobs.run()
     return review
 
 
 @pytest.fixture
-def slices() -> ManualSlices:
-    return ManualSlices()
-
-
-@pytest.fixture
-def proposals(
-    model_viewer: ViewerModel, controller: RefineController, review: ReviewController, slices: ManualSlices
-) -> ProposalController:
-    return ProposalController(model_viewer, controller, review, slices.start)
+def proposals(model_viewer: ViewerModel, controller: RefineController, review: ReviewController) -> ProposalController:
+    return ProposalController(model_viewer, controller, review)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import FRAMES, OBJECT, make_rough_masks, make_truth
+from conftest import FRAMES, OBJECT, ManualSlices, make_rough_masks, make_truth
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QInputDialog
 
@@ -28,7 +28,7 @@ def workbench(model_viewer, controller, small_jobs):
     data = make_rough_masks()
     data[:, :, 30:][data[:, :, 30:] == OBJECT] = OTHER
     layer.data = data
-    workbench = Workbench(model_viewer, controller, small_jobs.start)
+    workbench = Workbench(model_viewer, controller, small_jobs.start, in_slices=ManualSlices().start)
     workbench.choose_masks(layer)
     small_jobs.run()
     model_viewer.dims.set_current_step(0, 0)
@@ -62,6 +62,15 @@ def test_buttons_of_the_objects_box(qtbot, monkeypatch, model_viewer, workbench)
     monkeypatch.setattr(QInputDialog, "getText", lambda *arguments, **options: ("fish", True))
     box.rename_button.click()
     assert titles(box) == ["object 3", "fish"]
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *arguments, **options: (OTHER + 1, True))
+    box.id_button.click()
+    assert (layer.data == OTHER + 1).any()
+    layer.undo()
+    workbench.review.select_object(OTHER)
+    box.part_button.click()
+    assert layer.mouse_drag_callbacks
+    workbench.objects.shut_down()
+    assert not layer.mouse_drag_callbacks
     box.hide_button.click()
     assert workbench.objects.is_hidden(OTHER)
     box.solo_button.click()
@@ -193,7 +202,7 @@ def test_reach_of_corrections_decides_about_the_next_frame(model_viewer, control
         asked.append((len(clip), masks.shape, ids))
         return {OBJECT: np.array([0.0, 0, 0, 1, 1, 1, 1])}
 
-    workbench = Workbench(model_viewer, controller, small_jobs.start, follow=follow)
+    workbench = Workbench(model_viewer, controller, small_jobs.start, follow=follow, in_slices=ManualSlices().start)
     workbench.choose_masks(model_viewer.layers["rough"])
     small_jobs.run()
     workbench.refine(RefineParameters(exemplars=3))

@@ -82,6 +82,59 @@ def test_split_from_here_on(model_viewer, masks, review, objects):
     assert review.table.object_ids == [OBJECT, OTHER, 8]
 
 
+def test_another_id(masks, review, objects):
+    review.toggle_lock([4], [OTHER])
+    before, after = changes(masks, review, lambda: objects.change_id(OTHER, 40))
+    np.testing.assert_array_equal(after == 40, before == OTHER)
+    assert review.table.object_ids == [OBJECT, 40]
+    assert sorted(review.table.frames_with("locked", 40)) == [4]
+    assert masks.selected_label == 40
+    objects.change_id(40, OBJECT)
+    objects.change_id(40, 256)
+    assert [sentence.split(";")[0] for sentence in objects.sentences] == [
+        "There is an object 3 already",
+        "Object ids of these labels go from 1 to 255",
+    ]
+    np.testing.assert_array_equal(masks.data, after)
+
+
+def test_a_piece_becomes_an_object_until_it_touches_the_rest(model_viewer, masks, review, objects, small_jobs):
+    masks.data_setitem(tuple(np.mgrid[3:6, 0:3, 0:3].reshape(3, -1)), OTHER)
+    masks.data_setitem(tuple(np.mgrid[5:6, 0:30, 0:60].reshape(3, -1)), OTHER)
+    review.read_again()
+    small_jobs.run()
+    model_viewer.dims.set_current_step(0, 3)
+    objects.split_part_at(39, 59)
+    objects.split_part_at(-1, 5)
+    assert [sentence.split(";")[0] for sentence in objects.sentences] == ["There is no object at this point"] * 2
+    before, after = changes(masks, review, lambda: objects.split_part_at(1, 1))
+    np.testing.assert_array_equal(np.argwhere((after == 8).any(axis=(1, 2))).ravel(), [3, 4])
+    np.testing.assert_array_equal(after[3:5, :3, :3], 8)
+    np.testing.assert_array_equal(np.where(after == 8, OTHER, after), before)
+    assert review.table.frames_with("present", 8) == {3, 4}
+    model_viewer.dims.set_current_step(0, 5)
+    objects.split_part_at(1, 1)
+    assert "in one piece in frame 5" in objects.sentences[-1]
+
+
+def test_nobody_paints_while_many_frames_change(masks, review, objects, slices):
+    slices.waits = True
+    masks.mode = "paint"
+    objects.delete(OTHER)
+    slices.step()
+    slices.step()
+    assert not masks.editable
+    assert not (masks.data[0] == OTHER).any()
+    assert (masks.data[4] == OTHER).any()
+    slices.finish()
+    assert (masks.editable, str(masks.mode)) == (True, "paint")
+    assert not (masks.data == OTHER).any()
+    slices.waits = False
+    masks.undo()
+    assert (masks.data[4] == OTHER).any()
+    assert review.table.object_ids == [OBJECT, OTHER]
+
+
 def test_edits_of_a_deleted_object_do_not_bring_it_back(masks, review, objects):
     masks.data_setitem(np.nonzero((masks.data == OTHER) & (np.arange(FRAMES) == 6)[:, None, None]), 0)
     assert sorted(review.table.frames_with("edited", OTHER)) == [6]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import OBJECT, make_rough_masks, make_video, masks_of_what_changes, refine_by_brightness
+from conftest import OBJECT, ManualSlices, make_rough_masks, make_video, masks_of_what_changes, refine_by_brightness
 from napari.components import ViewerModel
 
 from napari_appearrefine.core.parameters import RefineParameters
@@ -29,7 +29,7 @@ class Sitting:
         image = self.viewer.add_image(np.load(video), name="clip", rgb=True)
         image._set_source(image.source.model_copy(update={"path": str(video)}))
         runs = RefineController(self.viewer, jobs.start, refine_by_brightness, masks_of_what_changes)
-        self.workbench = Workbench(self.viewer, runs, small_jobs.start)
+        self.workbench = Workbench(self.viewer, runs, small_jobs.start, in_slices=ManualSlices().start)
         self.heard = []
         session = self.workbench.session
         session.found.connect(lambda is_there: self.heard.append(("found", is_there)))
@@ -148,7 +148,7 @@ def test_place_that_cannot_be_written_is_one_sentence(sit, video):
 
 
 def test_samples_and_videos_without_a_file_have_no_session(model_viewer, controller, small_jobs):
-    workbench = Workbench(model_viewer, controller, small_jobs.start)
+    workbench = Workbench(model_viewer, controller, small_jobs.start, in_slices=ManualSlices().start)
     workbench.choose_video(model_viewer.layers["clip"])
     workbench.choose_masks(model_viewer.layers["rough"])
     small_jobs.run()

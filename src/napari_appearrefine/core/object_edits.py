@@ -13,13 +13,15 @@ from .labels import LARGEST_ID
 from .patches import LabelPatch
 
 
-def delete_object(labels: FrameSource, object_id: int, frames: Iterable[int] | None = None) -> Iterator[LabelPatch]:
-    """Turn an object's pixels into background, in some frames or all.
+def delete_object(labels: FrameSource, object_id: int, frames: Iterable[int]) -> Iterator[LabelPatch]:
+    """Turn an object's pixels into background.
 
     Parameters
     ----------
     labels : FrameSource
         (T, Y, X) integer labels, read frame by frame; here and below they are not written.
+    frames : iterable of int
+        Where; here and below.
 
     Yields
     ------
@@ -29,32 +31,13 @@ def delete_object(labels: FrameSource, object_id: int, frames: Iterable[int] | N
     return _replaced(labels, {object_id: 0}, frames)
 
 
-def merge_objects(labels: FrameSource, into: int, other: int, start: int = 0) -> Iterator[LabelPatch]:
-    """Give an object's pixels to another from a frame on."""
-    return _replaced(labels, {other: into}, range(start, len(labels)))
+def merge_objects(labels: FrameSource, into: int, other: int, frames: Iterable[int]) -> Iterator[LabelPatch]:
+    """Give an object's pixels to another."""
+    return _replaced(labels, {other: into}, frames)
 
 
-def change_id(labels: FrameSource, object_id: int, new_id: int) -> Iterator[LabelPatch]:
-    """Give an object another id.
-
-    Raises
-    ------
-    UserError
-        If the id is no valid one, or an object of that id has pixels.
-    """
-    _check_id(labels, new_id)
-    if any(np.any(np.asarray(labels[frame]) == new_id) for frame in range(len(labels))):
-        raise UserError(f"There is an object {new_id} already; choose another id, or merge the two.")
-    return _replaced(labels, {object_id: new_id}, None)
-
-
-def swap_objects(labels: FrameSource, one: int, other: int, start: int) -> Iterator[LabelPatch]:
-    """Exchange the ids of two objects from a frame on, where their identities were mixed up."""
-    return _replaced(labels, {one: other, other: one}, range(start, len(labels)))
-
-
-def split_from(labels: FrameSource, object_id: int, new_id: int, start: int) -> Iterator[LabelPatch]:
-    """Make what an object is from a frame on an object of its own.
+def change_id(labels: FrameSource, object_id: int, new_id: int, frames: Iterable[int]) -> Iterator[LabelPatch]:
+    """Give an object another id, which no object has in these frames.
 
     Raises
     ------
@@ -62,7 +45,12 @@ def split_from(labels: FrameSource, object_id: int, new_id: int, start: int) -> 
         If the new id is no valid one.
     """
     _check_id(labels, new_id)
-    return _replaced(labels, {object_id: new_id}, range(start, len(labels)))
+    return _replaced(labels, {object_id: new_id}, frames)
+
+
+def swap_objects(labels: FrameSource, one: int, other: int, frames: Iterable[int]) -> Iterator[LabelPatch]:
+    """Exchange the ids of two objects."""
+    return _replaced(labels, {one: other, other: one}, frames)
 
 
 def split_part(
@@ -87,25 +75,17 @@ def split_part(
     Raises
     ------
     UserError
-        If the new id is no valid one, or the pixel is not the object's.
+        If the new id is no valid one, the pixel is not the object's, or the object has only one part there.
     """
     _check_id(labels, new_id)
-    if np.asarray(labels[frame])[row, column] != object_id:
+    plane = np.asarray(labels[frame]) == object_id
+    if not plane[row, column]:
         raise UserError(f"Object {object_id} is not at this point of frame {frame}; click on the part to split off.")
+    if parts_of(plane)[0] == 1:
+        raise UserError(
+            f"Object {object_id} is in one piece in frame {frame}; erase where its parts touch, and repeat."
+        )
     return _followed_part(labels, object_id, new_id, frame, (row, column), frame if last is None else last)
-
-
-def free_id(labels: FrameSource) -> int:
-    """Return the smallest id above all that are in use.
-
-    Raises
-    ------
-    UserError
-        If the labels' dtype holds no larger one.
-    """
-    largest = max((int(np.asarray(labels[frame]).max(initial=0)) for frame in range(len(labels))), default=0)
-    _check_id(labels, largest + 1)
-    return largest + 1
 
 
 def parts_of(plane: np.ndarray) -> tuple[int, np.ndarray]:
@@ -138,25 +118,20 @@ def _followed_part(
         yield LabelPatch(frame, rows, columns, np.full(rows.size, new_id, np.dtype(labels.dtype)))
 
 
-def _replaced(labels: FrameSource, ids: dict[int, int], frames: Iterable[int] | None) -> Iterator[LabelPatch]:
-    for new_id in ids.values():
-        _check_id(labels, new_id, lowest=0)
-    return _replacing(labels, ids, range(len(labels)) if frames is None else frames)
-
-
-def _replacing(labels: FrameSource, ids: dict[int, int], frames: Iterable[int]) -> Iterator[LabelPatch]:
+def _replaced(labels: FrameSource, ids: dict[int, int], frames: Iterable[int]) -> Iterator[LabelPatch]:
     for frame in frames:
         current = np.asarray(labels[frame])
-        rows, columns = np.nonzero(np.isin(current, list(ids)))
-        if rows.size:
-            old = current[rows, columns]
-            values = old.copy()
+        planes = {before: current == before for before in ids}
+        places = np.flatnonzero(np.logical_or.reduce(list(planes.values())))
+        if places.size:
+            values = current.ravel()[places]
             for before, after in ids.items():
-                values[old == before] = after
+                values[planes[before].ravel()[places]] = after
+            rows, columns = np.divmod(places, current.shape[1])
             yield LabelPatch(frame, rows, columns, values)
 
 
-def _check_id(labels: FrameSource, object_id: int, lowest: int = 1) -> None:
+def _check_id(labels: FrameSource, object_id: int) -> None:
     largest = min(int(np.iinfo(np.dtype(labels.dtype)).max), LARGEST_ID)
-    if not lowest <= object_id <= largest:
+    if not 1 <= object_id <= largest:
         raise UserError(f"Object ids of these labels go from 1 to {largest}; {object_id} is not one of them.")

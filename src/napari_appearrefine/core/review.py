@@ -451,38 +451,3 @@ class ReviewTable:
     def _check_free(self, object_id: int) -> None:
         if object_id in self._rows:
             raise ValueError(f"there is an object {object_id} already")
-
-
-class ReviewHistory:
-    """Undo and redo of a review table.
-
-    Parameters
-    ----------
-    table : ReviewTable
-        The table that it changes.
-    """
-
-    def __init__(self, table: ReviewTable) -> None:
-        self.table = table
-        self._undo: list[Edit] = []
-        self._redo: list[Edit] = []
-
-    def do(self, edit: Edit) -> None:
-        """Apply an edit, which can be undone; what was undone before is gone."""
-        self._undo.append(self.table.apply(edit))
-        self._redo.clear()
-
-    def undo(self) -> str | None:
-        """Take the last edit back and return its title; None if there is none."""
-        return self._move(self._undo, self._redo)
-
-    def redo(self) -> str | None:
-        """Apply the edit again that was taken back last, and return its title; None if there is none."""
-        return self._move(self._redo, self._undo)
-
-    def _move(self, taken: list[Edit], given: list[Edit]) -> str | None:
-        if not taken:
-            return None
-        edit = taken.pop()
-        given.append(self.table.apply(edit))
-        return edit.title

@@ -14,6 +14,7 @@ from psygnal import Signal
 from ..core.patches import LabelPatch
 from ..core.proposal import touched_objects
 from ..core.review import CELL, Edit, ReviewTable, Source
+from . import jobs
 from .layers import UndoStep
 
 _DECISIONS = ("locked", "exemplar")
@@ -64,18 +65,27 @@ class EditTracker:
         (T, Y, X) copy of the layer's data; the tracker takes it over.
     frame_shown : callable
         Returns the frame of the layer that is on the screen.
+    in_slices : callable, optional
+        What does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     changed = Signal(object)
     """Marks or pixels changed in these frames (a set of int)."""
 
     def __init__(
-        self, layer: Labels, table: ReviewTable, committed: np.ndarray, frame_shown: Callable[[], int]
+        self,
+        layer: Labels,
+        table: ReviewTable,
+        committed: np.ndarray,
+        frame_shown: Callable[[], int],
+        in_slices: jobs.RunInSlices = jobs.run_in_slices,
     ) -> None:
         self.layer = layer
         self.table = table
         self.committed = committed
         self._frame_shown = frame_shown
+        self._in_slices = in_slices
+        self._slices: jobs.Slices | None = None
         self._last_shown = frame_shown()
         self._touched: dict[int, dict[int, np.void | None]] = {}
         self._painted: set[int] = set()
@@ -89,7 +99,8 @@ class EditTracker:
         layer.events.set_data.connect(self._on_set_data)
 
     def let_go(self) -> None:
-        """Watch the layer no more."""
+        """Watch the layer no more, and write no more."""
+        self.stop()
         self.layer.events.paint.disconnect(self._on_paint)
         self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.set_data.disconnect(self._on_set_data)
@@ -99,45 +110,59 @@ class EditTracker:
         """Whether a step was begun and is not ended: pixels and what is known of them may be apart."""
         return self._open is not None
 
-    def write(
-        self,
-        patches: Iterable[LabelPatch],
-        edit: Edit,
-        on_undone: Callable[[], None] = lambda: None,
-        on_redone: Callable[[], None] = lambda: None,
-        committed: Iterable[LabelPatch] | None = None,
-    ) -> None:
-        """Write pixels and marks together, as one step that napari's undo takes back.
+    def begin(self, on_undone: Callable[[], None], on_redone: Callable[[], None]) -> Step:
+        """Begin a step that is written bit by bit, after the one before is finished; :meth:`end` it in any case."""
+        self.finish()
+        self._open = Step(UndoStep(self.layer), on_undone, on_redone)
+        return self._open
+
+    def work(self, steps: Iterator[object], on_end: Callable[[], None]) -> None:
+        """Let the step that was begun be written by a generator, a few milliseconds at a time.
 
         Parameters
         ----------
-        patches : iterable of LabelPatch
-            What to write, at most one for each frame.
-        edit : Edit
-            What it means for the table.
-        on_undone, on_redone : callable
-            Told when the step is taken back or made again.
-        committed : iterable of LabelPatch, optional
-            What becomes of the masks as they would be if nobody had painted, if that is another change.
+        steps : iterator
+            Calls :meth:`grow` between its values.
+        on_end : callable
+            Called when there is no more; calls :meth:`end`.
         """
-        step = self.begin(on_undone, on_redone)
-        self.grow(step, patches, edit, committed)
-        self.end(step)
+        slices = self._in_slices(steps, on_end)
+        self._slices = slices if self.is_writing else None
 
-    def begin(self, on_undone: Callable[[], None], on_redone: Callable[[], None]) -> Step:
-        """Begin a step that is written bit by bit; :meth:`end` it, whatever happens."""
-        self._open = Step(UndoStep(self.layer), on_undone, on_redone)
-        return self._open
+    def finish(self) -> None:
+        """Write now what of a step is not written yet."""
+        if self._slices is not None:
+            self._slices.finish()
+
+    def stop(self) -> None:
+        """Write no more of a step, because the pixels are others now."""
+        if self._slices is not None:
+            self._slices.stop()
+        self._open = self._slices = None
 
     def grow(
         self,
         step: Step,
         patches: Iterable[LabelPatch],
-        edit: Edit,
+        edit: Edit | None = None,
         committed: Iterable[LabelPatch] | None = None,
         refresh: bool = False,
     ) -> None:
-        """Write more pixels and marks of a step; ``refresh`` draws them at once. Others as of :meth:`write`."""
+        """Write more pixels and marks of a step, together.
+
+        Parameters
+        ----------
+        step : Step
+            The step, which was not undone.
+        patches : iterable of LabelPatch
+            What to write, at most one for each frame.
+        edit : Edit, optional
+            What it means for the table.
+        committed : iterable of LabelPatch, optional
+            What becomes of the masks as they would be if nobody had painted, if that is another change.
+        refresh : bool
+            Whether to draw it at once, because its frame is on the screen.
+        """
         new = [patch for patch in patches if len(patch)]
         new_committed = new if committed is None else [patch for patch in committed if len(patch)]
         with self._not_noticing():
@@ -145,7 +170,8 @@ class EditTracker:
         step.new += new
         step.old_committed += [patch.apply(self.committed) for patch in new_committed]
         step.new_committed += new_committed
-        step.inverse = self.table.apply(edit).then(step.inverse)
+        if edit is not None:
+            step.inverse = self.table.apply(edit).then(step.inverse)
         step.decisions = step.decisions or self._decisions()
         self._settle({patch.frame for patch in (*new, *new_committed)})
         if new:
@@ -155,7 +181,7 @@ class EditTracker:
 
     def end(self, step: Step) -> None:
         """Show what a step wrote, and tell about it."""
-        self._open = None
+        self._open = self._slices = None
         with self._not_noticing():
             self.layer.refresh(extent=False)
         self.changed.emit({patch.frame for patch in (*step.new, *step.new_committed)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..core import object_edits
 from ..core.clip import FrameSource
 from ..core.errors import UserError
 from ..core.patches import LabelPatch
-from ..core.review import Edit
+from ..core.review import Edit, ReviewTable
 from . import jobs
 from .controller import RefineController
 from .edit_tracker import EditTracker
@@ -25,7 +26,18 @@ from .review_controller import ReviewController
 _PIXELS_OF_A_CLICK = 4
 """A drag that is shorter is a click."""
 
-Operation = Callable[[FrameSource], Iterator[LabelPatch]]
+Operation = Callable[[FrameSource, int], Iterator[LabelPatch]]
+"""Changes one frame of masks."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One frame of an operation: pixels, what becomes of those that nobody painted, marks."""
+
+    frame: int
+    patches: list[LabelPatch] = field(default_factory=list)
+    committed: list[LabelPatch] = field(default_factory=list)
+    edit: Edit | None = None
 
 
 class ObjectsController:
@@ -67,50 +79,103 @@ class ObjectsController:
 
     def new(self) -> int:
         """Select a label that no object has, to be painted; return it."""
-        tracker = self._review.tracker
-        if tracker is None:
-            return 0
-        object_id = tracker.table.free_id
-        if object_id > np.iinfo(tracker.layer.data.dtype).max:
-            self.said.emit(f"{tracker.layer.name} holds {tracker.layer.data.dtype} values and has no free label left.")
-            return 0
-        tracker.layer.selected_label = object_id
-        self.said.emit(f"Paint object {object_id} in one frame; the frame becomes its first exemplar.")
+        tracker, object_id = self._review.tracker, self._free_id()
+        if tracker is not None and object_id:
+            tracker.layer.selected_label = object_id
+            self.said.emit(f"Paint object {object_id} in one frame; the frame becomes its first exemplar.")
         return object_id
 
     def delete(self, object_id: int) -> None:
         """Delete an object in all frames."""
-        self._change(
-            lambda tracker: tracker.table.deleted(object_id),
-            lambda labels: object_edits.delete_object(labels, object_id),
+        self._replace(
+            lambda table: table.deleted(object_id),
+            lambda labels, frame: object_edits.delete_object(labels, object_id, [frame]),
         )
 
     def merge(self, into: int, other: int) -> None:
         """Give all pixels of an object to another."""
-        self._change(
-            lambda tracker: tracker.table.merged(into, other),
-            lambda labels: object_edits.merge_objects(labels, into, other),
+        self._replace(
+            lambda table: table.merged(into, other),
+            lambda labels, frame: object_edits.merge_objects(labels, into, other, [frame]),
         )
 
     def swap_from_here(self, one: int, other: int) -> None:
         """Exchange two ids from the shown frame on."""
         start = self._review.frame
-        self._change(
-            lambda tracker: tracker.table.swapped(one, other, start),
-            lambda labels: object_edits.swap_objects(labels, one, other, start),
+        self._replace(
+            lambda table: table.swapped(one, other, start),
+            lambda labels, frame: object_edits.swap_objects(labels, one, other, [frame]),
+            start,
         )
 
     def split_from_here(self, object_id: int) -> None:
         """Make what an object is from the shown frame on an object of its own."""
-        tracker = self._review.tracker
-        if tracker is None:
+        table, start = self._review.table, self._review.frame
+        new_id = self._free_id()
+        if table is not None and new_id:
+            frames = range(start, table.frames)
+            self._replace(
+                lambda table: table.split(object_id, new_id, frames, whole=True),
+                lambda labels, frame: object_edits.change_id(labels, object_id, new_id, [frame]),
+                start,
+            )
+
+    def change_id(self, object_id: int, new_id: int) -> None:
+        """Give an object another id in all frames, with all its marks."""
+        table = self._review.table
+        if table is None or new_id == object_id:
             return
-        start, new_id = self._review.frame, tracker.table.free_id
-        frames = range(start, tracker.table.frames)
-        self._change(
-            lambda tracker: tracker.table.split(object_id, new_id, frames, whole=True),
-            lambda labels: object_edits.split_from(labels, object_id, new_id, start),
+        if new_id in table.object_ids:
+            self.said.emit(f"There is an object {new_id} already; choose another id, or merge the two.")
+            return
+        self._replace(
+            lambda table: table.renumbered(object_id, new_id),
+            lambda labels, frame: object_edits.change_id(labels, object_id, new_id, [frame]),
         )
+        if new_id in table.object_ids:
+            self._review.select_object(new_id)
+
+    def split_part(self) -> None:
+        """Let the next click on one of the pieces of an object in the shown frame make it an object of its own."""
+        self._wait_for_drag(
+            lambda place, _end: self.split_part_at(int(place[0]), int(place[1])),
+            "Click on the piece that is an object of its own.",
+        )
+
+    def split_part_at(self, row: int, column: int) -> None:
+        """Make a piece of an object a new object, from the shown frame on as long as it does not touch the rest.
+
+        Parameters
+        ----------
+        row, column : int
+            A pixel of the piece in the shown frame.
+        """
+        tracker, frame, new_id = self._review.tracker, self._review.frame, self._free_id()
+        if tracker is None or not new_id:
+            return
+        labels = tracker.layer.data
+        is_inside = 0 <= row < labels.shape[1] and 0 <= column < labels.shape[2]
+        object_id = int(labels[frame, row, column]) if is_inside else 0
+        if not object_id:
+            self.said.emit("There is no object at this point; click on the piece to split off.")
+            return
+        last = tracker.table.frames - 1
+
+        def parts() -> Iterator[_Part]:
+            frames = []
+            for patch in object_edits.split_part(labels, object_id, new_id, frame, row, column, last):
+                own = tracker.committed[patch.frame, patch.rows, patch.columns] == object_id
+                committed = LabelPatch(patch.frame, patch.rows[own], patch.columns[own], patch.values[own])
+                frames.append(patch.frame)
+                yield _Part(patch.frame, [patch], [committed])
+            yield _Part(frame, edit=tracker.table.split(object_id, new_id, frames, whole=False))
+
+        try:
+            object_edits.split_part(labels, object_id, new_id, frame, row, column)
+        except UserError as error:
+            self.said.emit(str(error))
+            return
+        self._change(tracker, parts())
 
     def rename(self, object_id: int, name: str) -> None:
         """Give an object a name; an empty one takes it away."""
@@ -140,30 +205,8 @@ class ObjectsController:
 
     def grow(self) -> None:
         """Let the next click, or the next box dragged, in the shown frame grow into a new object."""
-        tracker = self._review.tracker
-        if tracker is None or self._runs.video is None or self._waiting is not None:
-            return
-        layer = tracker.layer
-        layer.mode = "pan_zoom"
-        self._viewer.layers.selection.active = layer
-
-        def drag(layer: Labels, event: Any) -> Iterator[None]:
-            begin = np.array(layer.world_to_data(event.position))[-2:]
-            end = begin
-            # Otherwise the drag would move the picture.
-            event.handled = True
-            yield
-            while event.type == "mouse_move":
-                end = np.array(layer.world_to_data(event.position))[-2:]
-                event.handled = True
-                yield
-            self._stop_waiting()
-            self.grow_from(begin, end)
-
-        layer.mouse_drag_callbacks.append(drag)
-        layer.mouse_pan = False
-        self._waiting = (layer, drag)
-        self.said.emit("Click on the object, or drag a box around it.")
+        if self._runs.video is not None:
+            self._wait_for_drag(self.grow_from, "Click on the object, or drag a box around it.")
 
     def grow_from(self, begin: np.ndarray, end: np.ndarray) -> None:
         """Grow a new object from a click or a box of the shown frame.
@@ -200,22 +243,91 @@ class ObjectsController:
         if object_id:
             self._start_job(lambda: jobs.outcome_of(compute), listen, lambda: None)
 
-    def _change(self, plan: Callable[[EditTracker], Edit], operation: Operation) -> None:
+    def _free_id(self) -> int:
+        tracker = self._review.tracker
+        if tracker is None:
+            return 0
+        object_id = tracker.table.free_id
+        if object_id > np.iinfo(tracker.layer.data.dtype).max:
+            self.said.emit(f"{tracker.layer.name} holds {tracker.layer.data.dtype} values and has no free label left.")
+            return 0
+        return object_id
+
+    def _wait_for_drag(self, act: Callable[[np.ndarray, np.ndarray], None], sentence: str) -> None:
+        tracker = self._review.tracker
+        if tracker is None or self._waiting is not None:
+            return
+        layer = tracker.layer
+        layer.mode = "pan_zoom"
+        self._viewer.layers.selection.active = layer
+
+        def drag(layer: Labels, event: Any) -> Iterator[None]:
+            begin = np.array(layer.world_to_data(event.position))[-2:]
+            end = begin
+            # Otherwise the drag would move the picture.
+            event.handled = True
+            yield
+            while event.type == "mouse_move":
+                end = np.array(layer.world_to_data(event.position))[-2:]
+                event.handled = True
+                yield
+            self._stop_waiting()
+            act(begin, end)
+
+        layer.mouse_drag_callbacks.append(drag)
+        layer.mouse_pan = False
+        self._waiting = (layer, drag)
+        self.said.emit(sentence)
+
+    def _replace(self, plan: Callable[[ReviewTable], Edit], operation: Operation, start: int = 0) -> None:
         tracker = self._review.tracker
         if tracker is None:
             return
-        tracker.check_painted()
         try:
-            edit = plan(tracker)
-            patches = list(operation(tracker.layer.data))
-            committed = list(operation(tracker.committed))
+            # An id that is no valid one is told before anything changes.
+            list(operation(tracker.layer.data, start))
         except UserError as error:
             self.said.emit(str(error))
             return
+
+        def parts() -> Iterator[_Part]:
+            yield _Part(start, edit=plan(tracker.table))
+            for frame in range(start, tracker.table.frames):
+                pixels, committed = (
+                    list(operation(labels, frame)) for labels in (tracker.layer.data, tracker.committed)
+                )
+                yield _Part(frame, pixels, committed)
+
+        self._change(tracker, parts())
+
+    def _change(self, tracker: EditTracker, parts: Iterator[_Part]) -> None:
+        """Write the parts of an operation as one step; nobody paints meanwhile."""
+        tracker.finish()
+        tracker.check_painted()
         self._proposals.close()
         forget = self._proposals.forget_rough
         forget()
-        tracker.write(patches, edit, forget, forget, committed)
+        step = tracker.begin(forget, forget)
+        layer = tracker.layer
+        mode = layer.mode
+
+        def steps() -> Iterator[None]:
+            for part in parts:
+                if step.was_undone():
+                    return
+                is_shown = part.frame == self._review.frame
+                tracker.grow(step, part.patches, part.edit, part.committed, refresh=is_shown)
+                yield
+
+        def end() -> None:
+            if not layer.editable:
+                layer.editable, layer.mode = True, mode
+            tracker.end(step)
+
+        tracker.work(steps(), end)
+        if tracker.is_writing:
+            layer.editable = False
+            self.said.emit("The frames are being changed; you can paint again when all are done.")
 
     def _set_colours(self, layer: Labels, colours: dict[int, np.ndarray]) -> None:
         table = self._review.table

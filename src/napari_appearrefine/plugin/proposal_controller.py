@@ -12,7 +12,6 @@ from psygnal import Signal
 from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
-from . import jobs
 from .acceptance import Acceptance
 from .controller import RefineController, RunResult, Task
 from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
@@ -36,22 +35,13 @@ class ProposalController:
         What runs.
     review : ReviewController
         What knows the marks of the masks.
-    in_slices : callable, optional
-        What does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     changed = Signal()
     """There is a proposal now, or none, or less of it is open."""
 
-    def __init__(
-        self,
-        viewer: Any,
-        runs: RefineController,
-        review: ReviewController,
-        in_slices: jobs.RunInSlices = jobs.run_in_slices,
-    ) -> None:
+    def __init__(self, viewer: Any, runs: RefineController, review: ReviewController) -> None:
         self._viewer = viewer
-        self._in_slices = in_slices
         self._runs = runs
         self._review = review
         self._rough: np.ndarray | None = None
@@ -61,8 +51,6 @@ class ProposalController:
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
-        self._acceptance: Acceptance | None = None
-        self._slices: jobs.Slices | None = None
         self._compared: set[int] = set()
         self.last_report: Report | None = None
         self.last_parameters: RefineParameters | None = None
@@ -170,7 +158,7 @@ class ProposalController:
         What a person drew since the run began stays, and so does what is locked. Many frames are written
         a few at a time, while the person may go on.
         """
-        self.finish_accepting()
+        self._review.finish_writing()
         proposal, tracker = self._proposal, self._review.tracker
         if proposal is None or tracker is None or not self.is_open:
             return
@@ -186,18 +174,11 @@ class ProposalController:
             lambda: self._on_taken_back(acceptance, layer, differed),
             lambda: self._on_made_again(acceptance),
         )
-        self._acceptance = acceptance
-        slices = self._in_slices(self._accepting(acceptance, chosen, ids), lambda: self._on_accepted(acceptance))
-        self._slices = slices if self._acceptance is acceptance else None
-
-    def finish_accepting(self) -> None:
-        """Write now what is accepted and not written yet."""
-        if self._slices is not None:
-            self._slices.finish()
+        tracker.work(self._accepting(acceptance, chosen, ids), lambda: self._on_accepted(acceptance))
 
     def reject(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Leave masks as they are; all of them by default."""
-        self.finish_accepting()
+        self._review.finish_writing()
         if self._proposal is not None:
             self._proposal.decide(Decision.REJECTED, frames, object_ids)
             self._show_what_is_open()
@@ -212,7 +193,7 @@ class ProposalController:
 
     def close(self) -> None:
         """Take the layers of the proposal away; what was accepted stays."""
-        self.finish_accepting()
+        self._review.finish_writing()
         layer, overlay = self._layer, self._overlay
         self._layer = self._overlay = None
         for gone in (overlay, layer):
@@ -226,7 +207,7 @@ class ProposalController:
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
-        self.finish_accepting()
+        self._review.finish_writing()
         for signal, slot in self._connections:
             signal.disconnect(slot)
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
@@ -241,7 +222,6 @@ class ProposalController:
             yield
 
     def _on_accepted(self, acceptance: Acceptance) -> None:
-        self._acceptance = self._slices = None
         self._compared = set(acceptance.written)
         acceptance.end()
         self._show_what_is_open()
@@ -362,9 +342,6 @@ class ProposalController:
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:
-            if self._slices is not None:
-                self._slices.stop()
-            self._acceptance = self._slices = None
             self._rough = self.last_report = None
             self.close()
 

@@ -30,8 +30,8 @@ class ReviewController:
     ----------
     viewer : Viewer or ViewerModel
         What shows the masks.
-    start_job : callable, optional
-        What starts a computation; see :mod:`plugin.jobs`.
+    start_job, in_slices : callable, optional
+        What starts a computation, and does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     table_changed = Signal()
@@ -49,8 +49,14 @@ class ReviewController:
     masks_changed = Signal(object)
     """The masks that are reviewed are others now (a Labels layer, or None)."""
 
-    def __init__(self, viewer: Any, start_job: jobs.StartJob = jobs.start_job) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        start_job: jobs.StartJob = jobs.start_job,
+        in_slices: jobs.RunInSlices = jobs.run_in_slices,
+    ) -> None:
         self._viewer = viewer
+        self._in_slices = in_slices
         self._start_job = start_job
         self._layer: Labels | None = None
         self._tracker: EditTracker | None = None
@@ -113,6 +119,7 @@ class ReviewController:
             layer = None
         if layer == self._layer:
             return
+        self.finish_writing()
         self._let_go()
         self._layer = layer
         if layer is not None:
@@ -122,8 +129,15 @@ class ReviewController:
         self.masks_changed.emit(None)
         self.table_changed.emit()
 
+    def finish_writing(self) -> None:
+        """Write now what is decided and not written yet."""
+        if self._tracker is not None:
+            self._tracker.finish()
+
     def read_again(self) -> None:
         """Forget all marks and read the masks as they are now, because a run wrote them directly."""
+        if self._tracker is not None:
+            self._tracker.stop()
         layer = self._layer
         self.choose_masks(None)
         self.choose_masks(layer)
@@ -313,7 +327,7 @@ class ReviewController:
     ) -> None:
         layer = self._layer
         assert layer is not None
-        self._tracker = EditTracker(layer, table, committed, lambda: frame_shown(self._viewer, layer))
+        self._tracker = EditTracker(layer, table, committed, lambda: frame_shown(self._viewer, layer), self._in_slices)
         if painted is not None:
             self._tracker.take_painted_cells(painted)
         self._tracker.changed.connect(self._on_pixels_changed)

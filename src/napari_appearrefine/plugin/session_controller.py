@@ -132,7 +132,7 @@ class SessionController:
 
     def save_now(self) -> None:
         """Save before anything else happens, because the window closes."""
-        self._proposals.finish_accepting()
+        self._review.finish_writing()
         work = self._work() if self.is_dirty else None
         if work is not None:
             try:

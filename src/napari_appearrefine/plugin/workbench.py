@@ -37,6 +37,8 @@ class Workbench:
         What computes likely errors; by default the engine, which shares what the runs computed.
     follow : callable, optional
         What tells, after a run, how far corrections reach; the engine by default, if it is what runs.
+    in_slices : callable, optional
+        What does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     refine_requested = Signal()
@@ -51,13 +53,14 @@ class Workbench:
         start_job: jobs.StartJob = jobs.start_job,
         explain: jobs.Explain | None = None,
         follow: jobs.Follow | None = None,
+        in_slices: jobs.RunInSlices = jobs.run_in_slices,
     ) -> None:
         refiner = Refiner()
         self._start_job = start_job
         self._follow = refiner.follow if runs is None else follow
         self._following: jobs.Job | None = None
         self.runs = runs or RefineController(viewer, refine_events=refiner)
-        self.review = ReviewController(viewer, start_job)
+        self.review = ReviewController(viewer, start_job, in_slices)
         self.proposals = ProposalController(viewer, self.runs, self.review)
         self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
@@ -73,8 +76,6 @@ class Workbench:
 
     def choose_masks(self, layer: Labels | None) -> None:
         """Choose the masks to refine and review."""
-        if layer != self.review.layer:
-            self.proposals.finish_accepting()
         self.runs.choose_masks(layer)
         self.review.choose_masks(layer)
 

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...core.labels import LARGEST_ID
 from ..timeline_rows import TimelineRow
 from ..workbench import Workbench
 
@@ -49,6 +50,11 @@ class ObjectsBox(QWidget):
         self.solo_button = _button("Solo", "Show only the selected object, or all again.  [S]")
         self.delete_button = _button("Delete", "Delete the object in all frames; Ctrl-Z brings it back.")
         self.split_button = _button("Split from here", "From this frame on it is another object, with a new id.")
+        self.part_button = _button(
+            "Split piece",
+            "Click on one of its pieces: from this frame on it is another object, until the pieces touch.",
+        )
+        self.id_button = _button("Change id", "Give the object the id that you want, in all frames.")
         self.merge_button = _button("Merge into", "Give its pixels, in all frames, to another object.")
         self.swap_button = _button("Swap from here", "Exchange two ids from this frame on, where they were mixed up.")
         self.merge_menu, self.swap_menu = QMenu(self), QMenu(self)
@@ -66,6 +72,8 @@ class ObjectsBox(QWidget):
                 self.merge_button,
                 self.swap_button,
                 self.split_button,
+                self.part_button,
+                self.id_button,
                 self.delete_button,
             )
         ):
@@ -85,6 +93,8 @@ class ObjectsBox(QWidget):
             (self.solo_button.clicked, lambda: workbench.toggle_solo()),
             (self.delete_button.clicked, lambda: objects.delete(self.object_id)),
             (self.split_button.clicked, lambda: objects.split_from_here(self.object_id)),
+            (self.part_button.clicked, lambda: objects.split_part()),
+            (self.id_button.clicked, self._on_change_id),
             (self.merge_menu.aboutToShow, self._fill_merge_menu),
             (self.swap_menu.aboutToShow, self._fill_swap_menu),
             (workbench.review.table_changed, self._show_objects),
@@ -118,7 +128,7 @@ class ObjectsBox(QWidget):
         has_one, has_two = bool(rows), len(rows) > 1
         for button in (self.rename_button, self.colour_button, self.hide_button, self.solo_button):
             button.setEnabled(has_one)
-        for button in (self.delete_button, self.split_button):
+        for button in (self.delete_button, self.split_button, self.part_button, self.id_button):
             button.setEnabled(has_one)
         for button in (self.merge_button, self.swap_button):
             button.setEnabled(has_two)
@@ -143,6 +153,14 @@ class ObjectsBox(QWidget):
         name, accepted = QInputDialog.getText(self, "Rename", f"Name of object {row.object_id}:", text=row.title)
         if accepted:
             self._workbench.objects.rename(row.object_id, name)
+
+    def _on_change_id(self) -> None:
+        object_id = self.object_id
+        new_id, accepted = QInputDialog.getInt(
+            self, "Change id", f"New id of object {object_id}:", object_id, 1, LARGEST_ID
+        )
+        if accepted:
+            self._workbench.objects.change_id(object_id, new_id)
 
     def _on_colour(self) -> None:
         row = next(row for row in self._workbench.review.rows() if row.object_id == self.object_id)
