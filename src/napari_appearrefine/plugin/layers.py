@@ -248,7 +248,10 @@ def make_overlay(name: str, like: Layer, colours: dict[int | None, str]) -> Labe
 
 def show_overlay(overlay: Labels, marks: np.ndarray) -> None:
     """Show other marks, (Y, X) uint8."""
-    overlay.data = marks
+    if not np.array_equal(overlay.data, marks):
+        # Not by setting the data, after which napari looks at everything anew with each step through a video.
+        overlay.data[:] = marks
+        overlay.refresh(extent=False, thumbnail=False)
 
 
 def role_of(layer: Layer) -> str | None:

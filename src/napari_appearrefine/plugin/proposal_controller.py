@@ -128,10 +128,9 @@ class ProposalController:
 
     def open_frames(self) -> list[int]:
         """Return the frames in which a change is to be decided about."""
-        frames: set[int] = set()
-        for changes in self._open_changes().values():
-            frames |= {int(frame) for frame in np.flatnonzero(changes)}
-        return sorted(frames)
+        changes = list(self._open_changes().values())
+        frames: list[int] = np.flatnonzero(np.logical_or.reduce(changes)).tolist() if changes else []
+        return frames
 
     def object_that_changes_most(self, frame: int) -> int:
         """Return the object with the most open changes in a frame; 0 if nothing is open there."""
