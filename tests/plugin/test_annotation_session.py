@@ -18,10 +18,38 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_appearrefine.core.proposal import ADDED
 from napari_appearrefine.plugin.controller import RefineController, State
+from napari_appearrefine.plugin.timeline_image import MARK_COLOURS
 from napari_appearrefine.plugin.timeline_rows import Mark
 from napari_appearrefine.plugin.widgets.refine_panel import RefinePanel
 
-WRONG = [2, 5, 6]
+OTHER = 7
+WRONG = {OBJECT: [2, 5, 6], OTHER: [1, 3]}
+
+
+def darker_square(frame):
+    return slice(28, 38), slice(40 - 4 * frame, 50 - 4 * frame)
+
+
+def with_other(masks, value):
+    """Add a second, darker square that moves the other way."""
+    for frame in range(FRAMES):
+        masks[frame][darker_square(frame)] = value
+    return masks
+
+
+def video_of_two():
+    return with_other(make_video(), 140)
+
+
+def truth_of_two():
+    return with_other(make_truth(), OTHER)
+
+
+def rough_masks_of_two():
+    masks = with_other(make_rough_masks(), OTHER)
+    for frame in WRONG[OTHER]:
+        masks[frame][masks[frame] == OTHER] = 0
+    return masks
 
 
 class Annotator:
@@ -64,17 +92,29 @@ class Annotator:
         self.wait(lambda: self.panel.controller.state is not State.RUNNING)
         self.qtbot.wait(20)
 
-    def stroke(self, frame, at):
+    def stroke(self, frame, at, object_id):
         layer = self.panel.workbench.review.layer
-        layer.selected_label = OBJECT
+        layer.selected_label = object_id
         layer.mode = "paint"
         layer.brush_size = 6
-        layer.paint((frame, *at), OBJECT)
+        layer.paint((frame, *at), object_id)
         self.qtbot.wait(20)
 
-    def marks(self, frame, object_id=OBJECT):
+    def marks(self, frame, object_id):
         row = next(row for row in self.timeline.rows if row.object_id == object_id)
         return Mark(int(row.marks[frame]))
+
+    def sees(self, mark, frame, object_id):
+        """Whether a mark is painted on the timeline, with its colour at its frame."""
+        index = [row.object_id for row in self.timeline.rows].index(object_id)
+        place = self.timeline.row_rect(index)
+        picture = self.timeline.grab(place).toImage()
+        # Beside the line of the shown frame, which is painted over the marks.
+        ratio = picture.width() / place.width()
+        x = round((self.timeline.x_of(frame) + 3) * ratio)
+        column = np.array([picture.pixelColor(x, y).getRgb()[:3] for y in range(picture.height())])
+        # The screen of the tests has fewer colours.
+        return bool((np.abs(column - MARK_COLOURS[mark]) < 8).all(axis=1).any())
 
 
 @pytest.fixture
@@ -93,12 +133,13 @@ def open_video(viewer, path):
 
 def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path):
     path = tmp_path / "clip.npy"
-    np.save(path, make_video())
+    np.save(path, video_of_two())
     viewer, panel = annotator.viewer, annotator.panel
     assert panel.controller.state is State.NOTHING_LOADED
     assert not panel.refine_button.isEnabled()
     assert not panel.timeline_panel.next_button.isEnabled()
 
+    # Load, and compute masks.
     open_video(viewer, path)
     panel.workbench.choose_video(viewer.layers["clip"])
     annotator.wait(panel.find_button.isEnabled)
@@ -108,94 +149,132 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     assert panel.masks_combo.layer == viewer.layers["clip masks"]
     annotator.wait_for_rows()
     assert [row.object_id for row in annotator.timeline.rows] == [1]
+    assert viewer.layers["clip masks"].data.any(axis=(1, 2)).all()
 
-    rough = viewer.add_labels(make_rough_masks(), name="rough")
+    rough = viewer.add_labels(rough_masks_of_two(), name="rough")
     panel.masks_combo.choose(rough)
     annotator.wait(lambda: panel.workbench.review.layer == rough)
     qtbot.wait(20)
-    assert [row.object_id for row in annotator.timeline.rows] == [OBJECT]
+    assert [row.object_id for row in annotator.timeline.rows] == [OBJECT, OTHER]
     assert "proposal for “rough”" in panel.output_label.text()
     viewer.layers.selection.active = rough
 
+    # Refine: a proposal, and not a pixel of the masks.
     annotator.refine()
     assert panel.proposal_box.isVisibleTo(panel)
-    assert panel.proposal_box.open_label.text().startswith("3 frames would change")
-    np.testing.assert_array_equal(rough.data, make_rough_masks())
-    assert [frame for frame in range(FRAMES) if annotator.marks(frame) & Mark.PROPOSED] == WRONG
+    assert panel.proposal_box.open_label.text().startswith("5 frames would change")
+    np.testing.assert_array_equal(rough.data, rough_masks_of_two())
+    np.testing.assert_array_equal(viewer.layers["rough proposal"].data, truth_of_two())
+    for object_id, frames in WRONG.items():
+        assert [frame for frame in range(FRAMES) if annotator.marks(frame, object_id) & Mark.PROPOSED] == frames
+        assert annotator.sees(Mark.PROPOSED, frames[0], object_id)
+        assert not annotator.sees(Mark.PROPOSED, 4, object_id)
 
+    # Jump to the suggested frame.
     annotator.press("N")
-    annotator.wait(lambda: annotator.shown in WRONG)
-    first = annotator.shown
-    assert f"Frame {first}, object {OBJECT}" in panel.timeline_panel.reason_label.text()
+    annotator.wait(lambda: panel.timeline_panel.reason_label.text().startswith("Frame "))
+    first, wrong_one = annotator.shown, panel.workbench.review.object_id
+    assert first in WRONG[wrong_one]
+    assert f"Frame {first}, object {wrong_one}" in panel.timeline_panel.reason_label.text()
     assert annotator.timeline.frame == first
-    assert (viewer.layers["changes"].data == ADDED).any() == (make_truth()[first] > make_rough_masks()[first]).any()
+    added = (truth_of_two()[first] != 0) & (rough_masks_of_two()[first] == 0)
+    np.testing.assert_array_equal(viewer.layers["changes"].data == ADDED, added)
 
-    annotator.stroke(first, (30, 30))
+    # Paint, and reject what was proposed.
+    annotator.stroke(first, (4, 4), wrong_one)
     painted = rough.data[first].copy()
-    assert annotator.marks(first) & Mark.EDITED
+    assert (painted != rough_masks_of_two()[first]).any()
+    assert annotator.marks(first, wrong_one) & Mark.EDITED
+    assert annotator.sees(Mark.EDITED, first, wrong_one)
     annotator.press("Shift+D")
     assert not panel.proposal_box.isVisibleTo(panel)
-    assert "changes" not in viewer.layers
+    assert [layer.name for layer in viewer.layers] == ["clip", "clip masks", "rough"]
 
-    other = next(frame for frame in WRONG if frame != first)
-    y = annotator.timeline.row_rect(0).center().y()
+    # Lock another frame.
+    other = next(frame for frame in WRONG[OBJECT] if frame != first)
+    y = annotator.timeline.row_rect(0).top() + 12
     qtbot.mouseClick(annotator.timeline, Qt.MouseButton.LeftButton, pos=QPoint(annotator.timeline.x_of(other), y))
-    assert annotator.shown == other
+    assert (annotator.shown, panel.workbench.review.object_id) == (other, OBJECT)
     annotator.press("K")
-    assert annotator.marks(other) & Mark.LOCKED
+    assert annotator.marks(other, OBJECT) & Mark.LOCKED
+    assert annotator.sees(Mark.LOCKED, other, OBJECT)
+    assert "2 frames with your edits or locks stay" in panel.output_label.text()
 
+    # Run again: what was painted is an exemplar, and neither it nor what was locked is to change.
     annotator.press("R")
     annotator.wait(lambda: panel.controller.state is State.FINISHED and panel.proposal_box.isVisibleTo(panel))
-    (last,) = panel.workbench.proposals.open_frames()
-    assert last in set(WRONG) - {first, other}
-    assert annotator.marks(first) & (Mark.CHOSEN | Mark.PINNED)
+    left = {key: sorted(set(frames) - {first, other}) for key, frames in WRONG.items()}
+    for object_id, frames in left.items():
+        assert [frame for frame in range(FRAMES) if annotator.marks(frame, object_id) & Mark.PROPOSED] == frames != []
+    assert annotator.marks(first, wrong_one) & (Mark.CHOSEN | Mark.PINNED)
+    proposed = viewer.layers["rough proposal"].data
+    np.testing.assert_array_equal(proposed[first] == wrong_one, painted == wrong_one)
+    np.testing.assert_array_equal(proposed[other] == OBJECT, rough.data[other] == OBJECT)
 
+    # Reject one object, accept the rest.
+    panel.workbench.review.select_object(OTHER)
+    assert panel.proposal_box.reject_object.text() == f"Reject object {OTHER}"
     panel.proposal_box.reject_object.click()
-    assert not panel.proposal_box.isVisibleTo(panel)
-    np.testing.assert_array_equal(rough.data[last], make_rough_masks()[last])
-
-    annotator.refine()
-    annotator.press("J")
-    assert annotator.shown == last
-    panel.proposal_box.accept_all.click()
     qtbot.wait(20)
-    np.testing.assert_array_equal(rough.data[last], make_truth()[last])
-    np.testing.assert_array_equal(rough.data[first], painted)
-    np.testing.assert_array_equal(rough.data[other], make_rough_masks()[other])
-    assert annotator.marks(last) & Mark.ACCEPTED
+    assert panel.workbench.proposals.open_frames() == left[OBJECT]
+    assert not annotator.marks(left[OTHER][0], OTHER) & Mark.PROPOSED
+    annotator.press("J")
+    last = annotator.shown
+    assert last in left[OBJECT]
+    panel.proposal_box.accept_all.click()
+    annotator.wait(lambda: not panel.workbench.proposals.is_open)
+    qtbot.wait(20)
+    expected = rough_masks_of_two()
+    expected[first] = painted
+    expected[left[OBJECT]] = np.where(truth_of_two() == OBJECT, OBJECT, rough_masks_of_two())[left[OBJECT]]
+    for frame in left[OBJECT]:
+        expected[frame][(expected[frame] == OBJECT) & (truth_of_two()[frame] != OBJECT)] = 0
+    np.testing.assert_array_equal(rough.data, expected)
+    assert annotator.marks(last, OBJECT) & Mark.ACCEPTED
+    assert annotator.sees(Mark.ACCEPTED, last, OBJECT)
+    assert not annotator.marks(left[OTHER][0], OTHER) & Mark.ACCEPTED
+    assert not panel.proposal_box.isVisibleTo(panel)
     accepted = rough.data.copy()
 
+    # Undo and redo take the marks along.
     rough.undo()
     qtbot.wait(20)
-    np.testing.assert_array_equal(rough.data[last], make_rough_masks()[last])
-    assert not annotator.marks(last) & Mark.ACCEPTED
+    np.testing.assert_array_equal(rough.data[last], rough_masks_of_two()[last])
+    np.testing.assert_array_equal(rough.data[first], painted)
+    assert not annotator.marks(last, OBJECT) & Mark.ACCEPTED
     assert panel.proposal_box.isVisibleTo(panel)
     rough.undo()
     qtbot.wait(20)
-    assert not annotator.marks(first) & Mark.EDITED
+    np.testing.assert_array_equal(rough.data, rough_masks_of_two())
+    assert not annotator.marks(first, wrong_one) & Mark.EDITED
     rough.redo()
     rough.redo()
     qtbot.wait(20)
     np.testing.assert_array_equal(rough.data, accepted)
-    assert annotator.marks(first) & Mark.EDITED
-    assert annotator.marks(last) & Mark.ACCEPTED
-    assert annotator.marks(other) & Mark.LOCKED
+    assert annotator.marks(first, wrong_one) & Mark.EDITED
+    assert annotator.marks(last, OBJECT) & Mark.ACCEPTED
+    assert annotator.marks(other, OBJECT) & Mark.LOCKED
 
-    marks = [annotator.marks(frame) for frame in range(FRAMES)]
+    # Save, close, open again.
+    panel.workbench.objects.recolour(OTHER, (1.0, 0.0, 1.0, 1.0))
+    qtbot.wait(20)
+    rows = [(row.title, row.colour, row.marks.tolist(), row.after.tolist()) for row in annotator.timeline.rows]
     viewer.layers.selection.active = rough
     annotator.press("Shift+S")
     annotator.wait(lambda: panel.session_box.saved_label.text().startswith("Saved beside the video"))
     viewer.layers.clear()
     assert panel.controller.state is State.NOTHING_LOADED
+    annotator.wait(lambda: annotator.timeline.rows == [])
     open_video(viewer, path)
     panel.workbench.choose_video(viewer.layers["clip"])
     assert panel.session_box.open_button.isVisibleTo(panel)
     panel.session_box.open_button.click()
-    annotator.wait(lambda: "rough" in viewer.layers)
     annotator.wait_for_rows()
     assert panel.masks_combo.layer == viewer.layers["rough"]
     np.testing.assert_array_equal(viewer.layers["rough"].data, accepted)
-    assert [annotator.marks(frame) for frame in range(FRAMES)] == marks
+    again = [(row.title, row.colour, row.marks.tolist(), row.after.tolist()) for row in annotator.timeline.rows]
+    assert str(again) == str(rows)
+    assert annotator.shown == last
     assert not notification_manager.records
 
 
