@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_appearrefine.core.review import CELL, ExemplarState, ReviewTable, Source
+from napari_appearrefine.core.review import ReviewTable
+from napari_appearrefine.core.review_cells import CELL, ExemplarState, Source
 
 FRAMES = 6
 

@@ -22,7 +22,8 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import Report
 from napari_appearrefine.core.labels import object_areas
-from napari_appearrefine.core.review import ReviewTable, Source
+from napari_appearrefine.core.review import ReviewTable
+from napari_appearrefine.core.review_cells import Source
 from napari_appearrefine.files.session import Session, SessionFolder, session_folder, video_fingerprint
 
 FRAMES, HEIGHT, WIDTH = 20, 6, 8
@@ -197,7 +198,8 @@ def test_a_pickle_in_the_folder_is_never_loaded(tmp_path):
 SAVES_FOR_EVER = """
 import sys
 import numpy as np
-from napari_appearrefine.core.review import ReviewTable, Source
+from napari_appearrefine.core.review import ReviewTable
+from napari_appearrefine.core.review_cells import Source
 from napari_appearrefine.files.session import Session, SessionFolder
 folder = SessionFolder(sys.argv[1])
 value = max(folder._generations(), default=0)

@@ -8,7 +8,7 @@ from conftest import OBJECT, make_rough_masks, make_truth
 
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.core.proposal import ADDED, REMOVED
-from napari_appearrefine.core.review import Source
+from napari_appearrefine.core.review_cells import Source
 
 WRONG = [2, 5, 6]
 

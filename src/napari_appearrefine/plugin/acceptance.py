@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.patches import LabelPatch
 from ..core.proposal import Decision, Proposal
-from ..core.review import Change, Edit
+from ..core.review_cells import Change, Edit
 from .edit_tracker import EditTracker
 
 

@@ -13,7 +13,8 @@ from psygnal import Signal
 
 from ..core.patches import LabelPatch
 from ..core.proposal import touched_objects
-from ..core.review import CELL, Edit, ReviewTable, Source
+from ..core.review import ReviewTable
+from ..core.review_cells import CELL, Edit, Source
 from . import jobs
 from .layers import UndoStep
 

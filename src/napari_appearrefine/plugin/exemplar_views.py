@@ -10,7 +10,7 @@ import numpy as np
 from psygnal import Signal
 
 from ..core.clip import Clip
-from ..core.review import ExemplarState
+from ..core.review_cells import ExemplarState
 from . import jobs
 from .controller import RefineController
 from .error_map import FewFrames

@@ -15,7 +15,8 @@ from ..core import object_edits
 from ..core.clip import FrameSource
 from ..core.errors import UserError
 from ..core.patches import LabelPatch
-from ..core.review import Edit, ReviewTable
+from ..core.review import ReviewTable
+from ..core.review_cells import Edit
 from . import jobs
 from .controller import RefineController
 from .edit_tracker import EditTracker

@@ -10,7 +10,8 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from ..core.guidance import Guidance
-from ..core.review import Edit, ExemplarState, ReviewTable, Source
+from ..core.review import ReviewTable
+from ..core.review_cells import Edit, ExemplarState, Source
 from ..core.suggestion import Suggestion, next_to_fix, next_unreviewed
 from . import jobs
 from .edit_tracker import EditTracker

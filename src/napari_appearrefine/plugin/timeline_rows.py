@@ -8,7 +8,8 @@ from enum import IntFlag
 
 import numpy as np
 
-from ..core.review import ExemplarState, ReviewTable
+from ..core.review import ReviewTable
+from ..core.review_cells import ExemplarState
 
 
 class Mark(IntFlag):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..proposal_controller import ProposalController
 from ..review_controller import ReviewController
+
+_LARGEST_BESIDE_A_WORD = 999
+"""Longer words would make the dock wider."""
 
 
 class ProposalBox(QWidget):
@@ -80,8 +83,7 @@ class ProposalBox(QWidget):
         count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
         self.open_label.setText(f"{count} would change: blue is added, orange removed, yellow changes object.")
         chosen = self._review.selected_frames
-        name = f"frame {chosen[0]}" if len(chosen) == 1 else f"frames {chosen[0]}-{chosen[-1]}"
-        self._name(self.accept_frame, self.reject_frame, name, set(chosen) & set(frames))
+        self._name(self.accept_frame, self.reject_frame, _frames_in_words(chosen), set(chosen) & set(frames))
         self._name(self.accept_object, self.reject_object, f"object {self._review.object_id}", frames)
 
     @staticmethod
@@ -89,6 +91,13 @@ class ProposalBox(QWidget):
         for button, verb in ((accept, "Accept"), (reject, "Reject")):
             button.setText(f"{verb} {name}")
             button.setEnabled(bool(list(something)))
+
+
+def _frames_in_words(frames: Sequence[int]) -> str:
+    first, last = frames[0], frames[-1]
+    if first == last:
+        return f"frame {first}"
+    return f"frames {first}-{last}" if last <= _LARGEST_BESIDE_A_WORD else f"{first}-{last}"
 
 
 def _button(text: str, tooltip: str) -> QPushButton:
