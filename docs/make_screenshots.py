@@ -20,6 +20,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 import napari
 from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_appearrefine.files.samples import SAMPLES, sample_folder
 from napari_appearrefine.plugin.controller import State
@@ -88,6 +89,12 @@ class Camera:
                 )
 
 
+def scroll_to(panel: Any, widget: QWidget) -> None:
+    """Bring a part of the dock into view."""
+    settle()
+    panel.findChild(QScrollArea).ensureWidgetVisible(widget)
+
+
 def run(panel: Any, button: Any) -> None:
     """Press a button and wait for the end of what it starts."""
     button.click()
@@ -137,10 +144,12 @@ def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
     camera.take("6_keys")
     panel.keys_button.click()
     panel.objects_fold.expand(animate=False)
+    scroll_to(panel, panel.objects_box.delete_button)
     camera.take("7_objects")
     panel.objects_fold.collapse(animate=False)
     panel.advanced.expand(animate=False)
     panel.refine_form.input("model").value = "published"
+    scroll_to(panel, panel.refine_form.input("dino16").native)
     camera.take("8_advanced")
     viewer.close()
 

@@ -174,6 +174,8 @@ def test_exemplars_of_the_selected_object_are_pictures(qtbot, model_viewer, work
     panel.exemplars_box.setChecked(True)
     small_jobs.run()
     assert [strip.item(index).text() for index in range(strip.count())] == ["4", "6"]
+    workbench.error_map.explained.emit({OBJECT: {6: 1.0}, OTHER: {6: 0.34}})
+    assert [strip.item(index).text() for index in range(strip.count())] == ["4", "6\n34 %"]
     strip.itemClicked.emit(strip.item(1))
     assert workbench.review.frame == 6
     workbench.review.toggle_pin([6], [OTHER])

@@ -226,8 +226,9 @@ def error_map(model_viewer, controller, review, proposals, small_jobs):
 
 
 def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manual_jobs, error_map, small_jobs):
-    sentences = []
+    sentences, shares = [], []
     error_map.said.connect(sentences.append)
+    error_map.explained.connect(shares.append)
     error_map.toggle()
     assert sentences == ["The error map needs a run: press Refine first."]
     proposals.run(RefineParameters(exemplars=3))
@@ -239,8 +240,10 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     np.testing.assert_array_equal(error_map.overlay.data == TOO_MUCH, rough & ~truth)
     np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, truth & ~rough)
     assert sentences[-1].startswith("Object 3 is shaped here by frame 0 (70 %), frame 4 (30 %)")
+    assert shares[-1] == {OBJECT: {0: 0.7, 4: 0.3}}
     model_viewer.dims.set_current_step(0, 0)
     assert not error_map.overlay.data.any()
+    assert shares[-1] == {}
     model_viewer.dims.set_current_step(0, 2)
     small_jobs.run()
     np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, make_truth()[2] != 0)

@@ -10,6 +10,7 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from . import jobs
+from .connections import Connections
 from .controller import RefineController, State
 from .layers import clip_of, make_overlay, show_overlay
 from .proposal_controller import ProposalController
@@ -75,6 +76,8 @@ class ErrorMap:
     """It was switched on or off."""
     said = Signal(str)
     """Which exemplars shaped the masks of the frame, or why there is no map."""
+    explained = Signal(object)
+    """Object id to exemplar frame to its share in the shown frame; empty while that is not known."""
 
     def __init__(
         self,
@@ -94,14 +97,12 @@ class ErrorMap:
         self._overlay: Labels | None = None
         self._job: jobs.Job | None = None
         self._is_stale = False
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (review.frame_changed, self._on_changed),
             (review.pixels_changed, self._on_changed),
             (review.masks_changed, self._on_masks_changed),
             (runs.state_changed, self._on_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -126,8 +127,7 @@ class ErrorMap:
 
     def shut_down(self) -> None:
         """Let go of everything; the map is of no use afterwards."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         if self._job is not None:
             self._job.detach()
@@ -157,6 +157,7 @@ class ErrorMap:
             frame, marks, influence = event.value
             if frame == self._review.frame:
                 show_overlay(self._overlay, marks)
+                self.explained.emit(influence)
                 self.said.emit(influence_text(self._review.object_id, influence))
 
     def _on_end(self) -> None:
@@ -168,6 +169,7 @@ class ErrorMap:
         if self._overlay is not None:
             # What was shown is of another frame or another mask.
             show_overlay(self._overlay, np.zeros_like(self._overlay.data))
+            self.explained.emit({})
             self._compute()
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
@@ -177,6 +179,7 @@ class ErrorMap:
     def _on_layer_removed(self, event: Any) -> None:
         if self._overlay is not None and event.value == self._overlay:
             self._overlay = None
+            self.explained.emit({})
             self.changed.emit(False)
 
 

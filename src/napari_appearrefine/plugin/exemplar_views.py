@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ from psygnal import Signal
 from ..core.clip import Clip
 from ..core.review_cells import ExemplarState
 from . import jobs
+from .connections import Connections
 from .controller import RefineController
 from .error_map import FewFrames
 from .layers import clip_of
@@ -61,12 +61,10 @@ class ExemplarViews:
         self._is_on = False
         self._job: jobs.Job | None = None
         self._shown: tuple[int, list[int]] = (0, [])
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (review.table_changed, self._on_changed),
             (review.object_changed, self._on_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def switch(self, on: bool) -> None:
         """Compute pictures from now on, or no more."""
@@ -76,8 +74,7 @@ class ExemplarViews:
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.release()
         if self._job is not None:
             self._job.detach()
 

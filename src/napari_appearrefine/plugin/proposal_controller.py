@@ -13,6 +13,7 @@ from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
 from .acceptance import Acceptance
+from .connections import Connections
 from .controller import RefineController, RunResult, Task
 from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
 from .review_controller import ReviewController, quality_of
@@ -54,16 +55,14 @@ class ProposalController:
         self._compared: set[int] = set()
         self.last_report: Report | None = None
         self.last_parameters: RefineParameters | None = None
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (runs.output_opened, self._on_output_opened),
             (runs.frame_finished, self._on_frame_finished),
             (runs.run_finished, self._on_run_finished),
             (review.frame_changed, self._on_frame_changed),
             (review.pixels_changed, self._on_pixels_changed),
             (review.masks_changed, self._on_masks_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     @property
@@ -207,8 +206,7 @@ class ProposalController:
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
         self._review.finish_writing()
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def _accepting(self, acceptance: Acceptance, frames: Sequence[int], ids: Sequence[int]) -> Iterator[None]:

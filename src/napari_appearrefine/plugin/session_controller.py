@@ -18,6 +18,7 @@ from ..core.review import ReviewTable
 from ..files.samples import is_sample
 from ..files.session import OpenedSession, Session, SessionFolder, session_folder, video_fingerprint
 from . import jobs
+from .connections import Connections
 from .controller import RefineController
 from .edit_tracker import EditTracker
 from .layers import clip_of, make_labels, role_of
@@ -76,14 +77,12 @@ class SessionController:
         self._saved_view: dict[str, Any] = {}
         self._is_dirty = False
         self._opens_next = self._saves_next = False
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (review.table_changed, self._on_table_changed),
             (review.pixels_changed, self._on_pixels_changed),
             (review.masks_changed, self._on_masks_changed),
             (proposals.changed, self._on_table_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     @property
     def can_save(self) -> bool:
@@ -161,8 +160,7 @@ class SessionController:
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.release()
         if self._job is not None:
             self._job.detach()
 

@@ -11,6 +11,7 @@ from psygnal import Signal
 
 from ..evaluation.measures import frame_measures
 from . import jobs
+from .connections import Connections
 from .review_controller import ReviewController
 from .timeline_rows import Curve
 
@@ -39,12 +40,10 @@ class TruthController:
         self._ids: list[int] = []
         self._values = np.zeros((0, 0, 2))
         self._waiting: set[int] = set()
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (review.pixels_changed, self._on_pixels_changed),
             (review.masks_changed, self._on_masks_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def choose(self, layer: Labels | None) -> None:
         """Take a Labels layer as the truth, or none; one of another size is none."""
@@ -54,8 +53,7 @@ class TruthController:
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.release()
         self._stop()
 
     def _begin(self) -> None:

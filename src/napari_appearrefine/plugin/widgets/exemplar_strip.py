@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
@@ -34,6 +34,7 @@ class ExemplarStrip(QListWidget):
         self.setIconSize(QSize(SIDE, SIDE))
         self.setFixedWidth(_WIDTH)
         self.setToolTip("Frames from which the selected object is learned; click to go there.")
+        self._shares: Mapping[int, float] = {}
         self.itemClicked.connect(self._on_item_clicked)
 
     def show_views(self, views: Sequence[ExemplarView]) -> None:
@@ -42,9 +43,20 @@ class ExemplarStrip(QListWidget):
         for view in views:
             height, width = view.picture.shape[:2]
             image = QImage(view.picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-            item = QListWidgetItem(QIcon(QPixmap.fromImage(image)), str(view.frame))
+            item = QListWidgetItem(QIcon(QPixmap.fromImage(image)), self._text(view.frame))
             item.setData(Qt.ItemDataRole.UserRole, view.frame)
             self.addItem(item)
+
+    def show_shares(self, shares: Mapping[int, float]) -> None:
+        """Write under the pictures how much each exemplar, by its frame, shaped the shown frame."""
+        self._shares = shares
+        for index in range(self.count()):
+            item = self.item(index)
+            assert item is not None
+            item.setText(self._text(item.data(Qt.ItemDataRole.UserRole)))
+
+    def _text(self, frame: int) -> str:
+        return f"{frame}\n{100 * self._shares[frame]:.0f} %" if frame in self._shares else str(frame)
 
     def _on_item_clicked(self, item: QListWidgetItem) -> None:
         self.frame_chosen.emit(item.data(Qt.ItemDataRole.UserRole))

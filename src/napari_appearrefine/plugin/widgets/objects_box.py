@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...core.labels import LARGEST_ID
+from ..connections import Connections
 from ..timeline_rows import TimelineRow
 from ..workbench import Workbench
 
@@ -82,7 +82,7 @@ class ObjectsBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.list)
         layout.addLayout(grid)
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (self.list.currentItemChanged, self._on_item_chosen),
             (self.list.itemDoubleClicked, self._on_rename),
             (self.new_button.clicked, lambda: objects.new()),
@@ -99,9 +99,7 @@ class ObjectsBox(QWidget):
             (self.swap_menu.aboutToShow, self._fill_swap_menu),
             (workbench.review.table_changed, self._show_objects),
             (workbench.review.object_changed, self._show_selected),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show_objects()
 
     @property
@@ -111,9 +109,7 @@ class ObjectsBox(QWidget):
 
     def shut_down(self) -> None:
         """Let go of the workbench."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
-        self._connections = []
+        self._connections.release()
 
     def _show_objects(self) -> None:
         rows = self._workbench.review.rows()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..connections import Connections
 from ..proposal_controller import ProposalController
 from ..review_controller import ReviewController
 
@@ -54,7 +54,7 @@ class ProposalBox(QWidget):
         layout.addWidget(self.open_label)
         layout.addWidget(self.shown_button)
         layout.addLayout(grid)
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (self.shown_button.clicked, proposals.toggle_shown),
             (self.accept_all.clicked, lambda: proposals.accept()),
             (self.reject_all.clicked, lambda: proposals.reject()),
@@ -66,16 +66,12 @@ class ProposalBox(QWidget):
             (review.frame_changed, self._show_state),
             (review.object_changed, self._show_state),
             (review.range_changed, self._show_state),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show_state()
 
     def shut_down(self) -> None:
         """Let go of the controllers."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
-        self._connections = []
+        self._connections.release()
 
     def _show_state(self, *_: object) -> None:
         self.setVisible(self._proposals.is_open)

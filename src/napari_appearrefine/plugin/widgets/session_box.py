@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import QTime, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..connections import Connections
 from ..preferences import saves_by_itself
 from ..session_controller import SessionController
 
@@ -38,24 +37,20 @@ class SessionBox(QWidget):
         self._timer.timeout.connect(self._on_timeout)
         if saves_by_itself():
             self._timer.start()
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (self.open_button.clicked, lambda: session.open()),
             (session.found, self._on_found),
             (session.opened, self._on_opened),
             (session.saved, self._on_saved),
             (session.failed, self._on_failed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def shut_down(self) -> None:
         """Save what is not saved yet, and let go of the controller."""
         if self._timer.isActive():
             self._session.save_now()
         self._timer.stop()
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
-        self._connections = []
+        self._connections.release()
 
     def _on_timeout(self) -> None:
         if self._session.is_dirty and self._session.can_save:

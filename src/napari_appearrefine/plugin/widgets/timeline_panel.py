@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari.layers import Labels
@@ -10,6 +10,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from ..connections import Connections
 from ..shortcuts import SHORTCUTS
 from ..timeline_image import MARK_COLOURS, TimelineColours, quality_colours
 from ..timeline_rows import Mark
@@ -58,7 +59,9 @@ class TimelinePanel(QWidget):
         self.errors_box = QCheckBox("Likely errors")
         self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
         self.exemplars_box = QCheckBox("Exemplars")
-        self.exemplars_box.setToolTip("Show the frames from which the selected object is learned.")
+        self.exemplars_box.setToolTip(
+            "Show the frames from which the object is learned; with Likely errors, how much each shapes this one."
+        )
         self.exemplar_strip = ExemplarStrip()
         self.exemplar_strip.hide()
         self.truth_combo = LayerCombo(_NO_TRUTH, optional=True)
@@ -71,13 +74,14 @@ class TimelinePanel(QWidget):
         self.legend_label.setToolTip(
             "The upper half of a strip is the estimated quality before the last run, the lower half after it."
         )
+        self._influence: Mapping[int, Mapping[int, float]] = {}
         self._lay_out()
         # However many changes come at once, the rows are made once.
         self._rows_timer = QTimer(self)
         self._rows_timer.setSingleShot(True)
         self._rows_timer.timeout.connect(self._show_rows)
         review, actions = workbench.review, workbench.actions()
-        self._connections: list[tuple[Any, Any]] = [
+        self._connections = Connections(
             (review.table_changed, self._on_table_changed),
             (review.frame_changed, self.timeline.set_frame),
             (review.object_changed, self.timeline.set_object),
@@ -85,6 +89,8 @@ class TimelinePanel(QWidget):
             (workbench.objects.said, self._say),
             (workbench.error_map.said, self._say),
             (workbench.error_map.changed, self._on_error_map_changed),
+            (workbench.error_map.explained, self._on_explained),
+            (review.object_changed, self._show_shares),
             (self.errors_box.clicked, actions["show_errors"]),
             (self.exemplars_box.toggled, self._on_exemplars_toggled),
             (self.exemplar_strip.frame_chosen, review.go_to),
@@ -100,9 +106,7 @@ class TimelinePanel(QWidget):
             (self.next_button.clicked, actions["next_to_fix"]),
             (self.unreviewed_button.clicked, actions["next_unreviewed"]),
             (viewer.events.theme, self._on_theme_changed),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._on_theme_changed()
         self._show_rows()
 
@@ -112,9 +116,7 @@ class TimelinePanel(QWidget):
 
     def shut_down(self) -> None:
         """Let go of workbench and viewer."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
-        self._connections = []
+        self._connections.release()
         self._rows_timer.stop()
 
     def menu_for(self, object_id: int, frame: int) -> QMenu:
@@ -194,6 +196,13 @@ class TimelinePanel(QWidget):
 
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
+
+    def _on_explained(self, influence: Mapping[int, Mapping[int, float]]) -> None:
+        self._influence = influence
+        self._show_shares()
+
+    def _show_shares(self, *_: object) -> None:
+        self.exemplar_strip.show_shares(self._influence.get(self._workbench.review.object_id, {}))
 
     def _on_exemplars_toggled(self, shown: bool) -> None:
         self.exemplar_strip.setVisible(shown)
