@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -183,3 +184,40 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def slow_work():
+    """Starts work of the main thread that is longer than one slice; tells how far it is."""
+    done = []
+
+    def steps():
+        for step in range(5):
+            time.sleep(0.01)
+            done.append(step)
+            yield
+
+    def start():
+        return jobs.run_in_slices(steps(), lambda: done.append("end"))
+
+    return start, done
+
+
+def test_long_work_of_the_main_thread_goes_on_by_itself(qtbot, slow_work):
+    start, done = slow_work
+    slices = start()
+    assert 0 < len(done) < 5
+    qtbot.waitUntil(lambda: done == [0, 1, 2, 3, 4, "end"], timeout=20_000)
+    slices.finish()
+    assert done[-2:] == [4, "end"]
+
+
+def test_long_work_can_be_finished_or_stopped(qtbot, slow_work):
+    start, done = slow_work
+    start().finish()
+    assert done == [0, 1, 2, 3, 4, "end"]
+    done.clear()
+    start().stop()
+    before = len(done)
+    qtbot.wait(100)
+    assert len(done) == before

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.files.samples import is_sample, sample_folder
 from napari_appearrefine.plugin.controller import RefineController
+from napari_appearrefine.plugin.widgets.session_box import SessionBox
 from napari_appearrefine.plugin.workbench import Workbench
 
 
@@ -273,3 +274,25 @@ def test_edits_made_during_a_run_are_saved_before_it_ends(sit):
     second.open()
     np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
     assert not second.workbench.proposals.is_open
+
+
+def test_saving_by_itself_goes_on_once_it_is_possible_again(qtbot, sit, video):
+    first = sit()
+    first.work()
+    box = SessionBox(first.workbench.session)
+    qtbot.addWidget(box)
+    place = video.with_name("video.npy.appearrefine")
+    place.write_text("in the way")
+    first.save()
+    assert box.saved_label.text().startswith("Not saved")
+    place.unlink()
+    first.save()
+    assert box.saved_label.text().startswith("Saved beside the video")
+    first.workbench.review.toggle_lock([1])
+    assert first.workbench.session.is_dirty
+    box._timer.timeout.emit()
+    first.small_jobs.run()
+    assert not first.workbench.session.is_dirty
+    first.workbench.review.toggle_lock([1])
+    box.shut_down()
+    assert not first.workbench.session.is_dirty

@@ -35,7 +35,8 @@ class SessionBox(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(1000 * _SECONDS_AFTER_A_CHANGE)
         self._timer.timeout.connect(self._on_timeout)
-        if saves_by_itself():
+        self._saves_by_itself = saves_by_itself()
+        if self._saves_by_itself:
             self._timer.start()
         self._connections = Connections(
             (self.open_button.clicked, lambda: session.open()),
@@ -47,7 +48,7 @@ class SessionBox(QWidget):
 
     def shut_down(self) -> None:
         """Save what is not saved yet, and let go of the controller."""
-        if self._timer.isActive():
+        if self._saves_by_itself:
             self._session.save_now()
         self._timer.stop()
         self._connections.release()
@@ -67,8 +68,10 @@ class SessionBox(QWidget):
         self.saved_label.setText(f"Saved beside the video at {QTime.currentTime().toString('HH:mm:ss')}.")
         self.saved_label.setToolTip(folder)
         self.open_button.hide()
+        if self._saves_by_itself:
+            self._timer.start()
 
     def _on_failed(self, _message: str) -> None:
-        # Not every few seconds the same sentence.
+        # Not every few seconds the same sentence; a save that a person asks for, or the end, tries again.
         self._timer.stop()
-        self.saved_label.setText("Not saved.")
+        self.saved_label.setText("Not saved. Press Shift-S to try again.")
