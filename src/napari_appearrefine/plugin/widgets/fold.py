@@ -24,6 +24,10 @@ class Fold(QCollapsible):
         nothing = QPixmap(1, 1)
         nothing.fill(Qt.GlobalColor.transparent)
         super().__init__(f"▸  {title}", expandedIcon=QIcon(nothing), collapsedIcon=QIcon(nothing))
+        layout = self.layout()
+        assert layout is not None
+        # As wide as the groups above it.
+        layout.setContentsMargins(0, 0, 0, 0)
         self._title = title
         self.toggled.connect(self._on_toggled)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
