@@ -125,6 +125,19 @@ def test_second_save_holds_what_changed_since(sit):
     assert sorted(second.workbench.review.table.frames_with("edited", OBJECT)) == [2, 7]
 
 
+def test_window_that_closes_during_a_save_saves_once_more(sit):
+    first = sit()
+    rough = first.work()
+    first.workbench.session.save()
+    rough.data_setitem((np.array([1]), np.array([3]), np.array([3])), OBJECT)
+    first.workbench.session.save_now()
+    first.small_jobs.run()
+    second = sit()
+    second.open()
+    np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)
+    assert 1 in second.workbench.review.table.frames_with("edited", OBJECT)
+
+
 def test_changed_video_is_a_warning(sit, video):
     first = sit()
     first.work()

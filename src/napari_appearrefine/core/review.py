@@ -172,8 +172,11 @@ class ReviewTable:
         whether the object is there now; it stays as it was in the others.
         """
         row, now = self._rows[object_id], present or {}
-        free = [frame for frame in frames if not (row["edited"][frame] or row["locked"][frame])]
-        there = [now.get(frame, bool(row["present"][frame])) for frame in free]
+        chosen = np.unique(np.fromiter(frames, np.int64))
+        free = chosen[~(row["edited"][chosen] | row["locked"][chosen])]
+        there = row["present"][free]
+        if now:
+            there = [now.get(frame, bool(was)) for frame, was in zip(free.tolist(), there, strict=True)]
         return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True, present=there)
 
     def added(self, object_id: int, source: Source = Source.PERSON, present: Iterable[int] = ()) -> Edit:

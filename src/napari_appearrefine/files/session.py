@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -114,12 +115,14 @@ class SessionFolder:
     Parameters
     ----------
     folder : str or Path
-        From :func:`session_folder`; made with the first save. One process may save to it at a time.
+        From :func:`session_folder`; made with the first save. One process may save to it at a time; its threads
+        wait for each other.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._files: dict[str, list[str]] = {}
+        self._lock = threading.Lock()
 
     def exists(self) -> bool:
         """Whether something was saved here."""
@@ -157,41 +160,8 @@ class SessionFolder:
         UserError
             If the folder cannot be written to.
         """
-        with explained_write_errors(self.folder):
-            (self.folder / _DATA).mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
-        cells, facts = session.review.to_arrays()
-        changed = changed or {}
-        files = {name: self._save_masks(name, masks, changed.get(name)) for name, masks in session.masks.items()}
-        report = None if session.report is None else self._save_report(session.report)
-        self._files = files
-        if not is_current():
-            return None
-        generation = max(self._generations(), default=0) + 1
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "generation": generation,
-            "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-            "video": dict(fingerprint),
-            "masks": {
-                name: {
-                    "shape": [int(length) for length in session.masks[name].shape],
-                    "dtype": str(np.dtype(session.masks[name].dtype)),
-                    "frames_a_file": _FRAMES_A_FILE,
-                    "files": kept,
-                }
-                for name, kept in files.items()
-            },
-            "review": {**facts, "file": self._save_arrays(cells)},
-            "arrays": self._save_arrays(session.arrays) if session.arrays else None,
-            "parameters": session.parameters,
-            "view": session.view,
-            "report": report,
-        }
-        write_json(self.folder / _MANIFEST.format(generation), manifest)
-        self._remove_old()
-        return generation
+        with self._lock:
+            return self._save(session, fingerprint, changed or {}, is_current)
 
     def load(self, clip: Clip | None = None) -> OpenedSession:
         """Read the newest save that is whole.
@@ -223,6 +193,48 @@ class SessionFolder:
             warnings += _changes_of_video(manifest["video"], clip)
             return OpenedSession(session, generation, str(manifest["saved"]), warnings)
         raise UserError(f"No save in {self.folder} is readable ({problem}); rename the folder and start again.")
+
+    def _save(
+        self,
+        session: Session,
+        fingerprint: Mapping[str, Any],
+        changed: Mapping[str, Collection[int]],
+        is_current: Callable[[], bool],
+    ) -> int | None:
+        with explained_write_errors(self.folder):
+            (self.folder / _DATA).mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
+        cells, facts = session.review.to_arrays()
+        files = {name: self._save_masks(name, masks, changed.get(name)) for name, masks in session.masks.items()}
+        report = None if session.report is None else self._save_report(session.report)
+        self._files = files
+        if not is_current():
+            return None
+        generation = max(self._generations(), default=0) + 1
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "generation": generation,
+            "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+            "video": dict(fingerprint),
+            "masks": {
+                name: {
+                    "shape": [int(length) for length in session.masks[name].shape],
+                    "dtype": str(np.dtype(session.masks[name].dtype)),
+                    "frames_a_file": _FRAMES_A_FILE,
+                    "files": kept,
+                }
+                for name, kept in files.items()
+            },
+            "review": {**facts, "file": self._save_arrays(cells)},
+            "arrays": self._save_arrays(session.arrays) if session.arrays else None,
+            "parameters": session.parameters,
+            "view": session.view,
+            "report": report,
+        }
+        write_json(self.folder / _MANIFEST.format(generation), manifest)
+        self._remove_old()
+        return generation
 
     def _generations(self) -> list[int]:
         if not self.folder.is_dir():

@@ -102,7 +102,7 @@ class Acceptance:
         changes: list[Change] = []
         for object_id in object_ids:
             slot = self.proposal.object_ids.index(object_id)
-            mine = [frame for frame in frames if taken[frame, slot]]
+            mine = np.flatnonzero(taken[:, slot]).tolist()
             there = {} if present is None else dict.fromkeys(mine, object_id in present)
             changes += self.tracker.table.taken_over(object_id, mine, self._run, there).changes
         return Edit("Accept", tuple(changes))

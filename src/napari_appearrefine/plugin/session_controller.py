@@ -75,6 +75,7 @@ class SessionController:
         self._changed: set[int] = set()
         self._saved_masks: dict[str, FrameSource] = {}
         self._saved_view: dict[str, Any] = {}
+        self._works = 0
         self._is_dirty = False
         self._opens_next = self._saves_next = False
         self._connections = Connections(
@@ -130,8 +131,11 @@ class SessionController:
         self._job = self._start_job(lambda: jobs.outcome_of(work), listen, self._on_end)
 
     def save_now(self) -> None:
-        """Save before anything else happens, because the window closes."""
+        """Save before anything else happens, because the window closes; waits for a save that is under way."""
         self._review.finish_writing()
+        if self._job is not None:
+            # Nobody will hear what becomes of it.
+            self._saved_masks, self._is_dirty = {}, True
         work = self._work() if self.is_dirty else None
         if work is not None:
             try:
@@ -166,7 +170,7 @@ class SessionController:
 
     def _work(self) -> Callable[[], Path | None] | None:
         folder, tracker, video = self._folder, self._review.tracker, self._video
-        if folder is None or tracker is None or video is None or self._job is not None:
+        if folder is None or tracker is None or video is None:
             return None
         session, clip = self._session(tracker, video), clip_of(video)
         changed = {
@@ -176,9 +180,11 @@ class SessionController:
         }
         self._saved_masks, self._saved_view = dict(session.masks), session.view
         self._changed = set()
+        self._works += 1
+        number = self._works
 
         def is_current() -> bool:
-            return not self._changed and not tracker.is_writing
+            return number == self._works and not self._changed and not tracker.is_writing
 
         def work() -> Path | None:
             saved = folder.save(session, self._known_fingerprint(clip), changed, is_current)
