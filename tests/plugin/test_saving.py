@@ -138,6 +138,26 @@ def test_window_that_closes_during_a_save_saves_once_more(sit):
     assert 1 in second.workbench.review.table.frames_with("edited", OBJECT)
 
 
+def test_session_that_nobody_opened_is_kept(qtbot, sit, video):
+    first = sit()
+    first.work()
+    first.save()
+    stored = sorted(path.name for path in (video.parent / "video.npy.appearrefine").glob("data/*"))
+    for number in (1, 2):
+        again = sit()
+        box = SessionBox(again.workbench.session)
+        qtbot.addWidget(box)
+        rough = again.viewer.add_labels(make_rough_masks(), name="rough")
+        again.workbench.choose_masks(rough)
+        again.small_jobs.run()
+        again.save()
+        again.save()
+        assert box.saved_label.text().endswith(f"The session before it is kept as “video.npy.appearrefine.{number}”.")
+        box.shut_down()
+    assert sorted(path.name for path in (video.parent / "video.npy.appearrefine.1").glob("data/*")) == stored
+    assert not (video.parent / "video.npy.appearrefine.3").exists()
+
+
 def test_changed_video_is_a_warning(sit, video):
     first = sit()
     first.work()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -127,6 +128,26 @@ class SessionFolder:
     def exists(self) -> bool:
         """Whether something was saved here."""
         return bool(self._generations())
+
+    def set_aside(self) -> Path:
+        """Keep what was saved here under another name, the first free one of ``<name>.1``, ``<name>.2``, and so on.
+
+        Returns
+        -------
+        Path
+            The folder that it is in now.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be renamed.
+        """
+        with self._lock, explained_write_errors(self.folder):
+            names = (self.folder.with_name(f"{self.folder.name}.{number}") for number in count(1))
+            aside = next(path for path in names if not path.exists())
+            self.folder.rename(aside)
+            self._files = {}
+        return aside
 
     def save(
         self,

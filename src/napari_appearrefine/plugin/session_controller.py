@@ -50,6 +50,8 @@ class SessionController:
     """A session is open: its Labels layer, and sentences of warning."""
     saved = Signal(str)
     """The session was saved into this folder."""
+    kept = Signal(str)
+    """An earlier session, which nobody opened, is kept in this folder."""
     failed = Signal(str)
     """A sentence on why it could not be saved or opened."""
 
@@ -70,6 +72,8 @@ class SessionController:
         self._start_job = start_job
         self._video: Image | None = None
         self._folder: SessionFolder | None = None
+        self._is_unopened = False
+        self._aside: Path | None = None
         self._fingerprint: dict[str, Any] | None = None
         self._job: jobs.Job | None = None
         self._changed: set[int] = set()
@@ -109,7 +113,8 @@ class SessionController:
         if path is not None and Path(path).exists() and not is_sample(path):
             self._folder = SessionFolder(session_folder(path))
         self._fingerprint = None
-        self.found.emit(self._folder is not None and self._folder.exists())
+        self._is_unopened = self._folder is not None and self._folder.exists()
+        self.found.emit(self._is_unopened)
 
     def save(self) -> None:
         """Save in a worker; again if the masks changed while it read them."""
@@ -126,6 +131,9 @@ class SessionController:
             elif isinstance(event, jobs.Outcome) and event.value is None:
                 self._is_dirty = self._saves_next = True
             elif isinstance(event, jobs.Outcome):
+                if self._aside is not None:
+                    self.kept.emit(str(self._aside))
+                self._aside = None
                 self.saved.emit(str(event.value))
 
         self._job = self._start_job(lambda: jobs.outcome_of(work), listen, self._on_end)
@@ -187,6 +195,10 @@ class SessionController:
             return number == self._works and not self._changed and not tracker.is_writing
 
         def work() -> Path | None:
+            if self._is_unopened:
+                # What nobody opened is not overwritten.
+                self._aside = folder.set_aside()
+            self._is_unopened = False
             saved = folder.save(session, self._known_fingerprint(clip), changed, is_current)
             return None if saved is None else folder.folder
 
@@ -242,6 +254,7 @@ class SessionController:
         if "links" in arrays:
             ids = (int(object_id) for object_id in arrays["links_objects"])
             review.use_links(dict(zip(ids, arrays["links"].T, strict=True)))
+        self._is_unopened = False
         proposals.last_report = session.report
         proposals.last_parameters = loaded.parameters
         review.go_to(int(view["frame"]))

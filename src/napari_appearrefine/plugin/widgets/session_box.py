@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qtpy.QtCore import QTime, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -28,6 +30,7 @@ class SessionBox(QWidget):
         self.open_button.setToolTip("Masks and marks of this video were saved beside it; go on where you stopped.")
         self.open_button.hide()
         self.saved_label = QLabel()
+        self._kept = ""
         self.saved_label.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -43,6 +46,7 @@ class SessionBox(QWidget):
             (session.found, self._on_found),
             (session.opened, self._on_opened),
             (session.saved, self._on_saved),
+            (session.kept, self._on_kept),
             (session.failed, self._on_failed),
         )
 
@@ -60,16 +64,20 @@ class SessionBox(QWidget):
     def _on_found(self, is_there: bool) -> None:
         self.open_button.setVisible(is_there)
         self.saved_label.clear()
+        self._kept = ""
 
     def _on_opened(self, _layer: object, _warnings: object) -> None:
         self.open_button.hide()
 
     def _on_saved(self, folder: str) -> None:
-        self.saved_label.setText(f"Saved beside the video at {QTime.currentTime().toString('HH:mm:ss')}.")
+        self.saved_label.setText(f"Saved beside the video at {QTime.currentTime().toString('HH:mm:ss')}.{self._kept}")
         self.saved_label.setToolTip(folder)
         self.open_button.hide()
         if self._saves_by_itself:
             self._timer.start()
+
+    def _on_kept(self, folder: str) -> None:
+        self._kept = f" The session before it is kept as “{Path(folder).name}”."
 
     def _on_failed(self, _message: str) -> None:
         # Not every few seconds the same sentence; a save that a person asks for, or the end, tries again.
