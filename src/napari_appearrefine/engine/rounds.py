@@ -88,7 +88,10 @@ def correct_in_rounds(
 
 @dataclass(frozen=True)
 class _Round:
-    """What one round gave: labels, estimated quality, who taught, and the share of pixels that changed."""
+    """What one round gave: labels, estimated quality, who taught, and the share of pixels that changed.
+
+    The last one of all keeps no labels.
+    """
 
     labels: KeptLabels
     quality: np.ndarray
@@ -124,7 +127,7 @@ class _Rounds:
         self, inputs: ClipInputs, scores: np.ndarray, parts: list[Any]
     ) -> Generator[Progress | FrameLabels, None, _Round]:
         reuse = inputs.reuse
-        if reuse is None or not parts:
+        if reuse is None or not parts or self.taken == self.most:
             return (yield from self._round(inputs, scores))
         # Rounds before what a person drew takes part need not be shown again: only what follows from them counts.
         if self.given.guidance.any_settled:
@@ -154,8 +157,9 @@ class _Rounds:
                 continue
             result = _settled(event, settled)
             quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
-            change.add(inputs.labels(result.frame), result.labels)
-            kept.put(result)
+            if self.taken < self.most:
+                change.add(inputs.labels(result.frame), result.labels)
+                kept.put(result)
             yield _settled(event, self.given)
         return _Round(kept, quality, chosen, change.share)
 
