@@ -282,9 +282,9 @@ def test_one_frame_is_explained_without_a_run(model, fish):
     holed[frame] = np.where(rough[frame] == 1, 0, rough[frame])
     holed[frame, :14, :14] = 1
     told = explain_frame(clip, holed, frame, report.exemplars, report.scores, model=model)
-    assert told.too_much(1)[:14, :14].mean() > 0.5
-    assert not told.too_much(1)[14:, 14:].any()
-    assert not told.too_little(1)[:14, :14].any()
+    assert told.too_much[1][:14, :14].mean() > 0.5
+    assert not told.too_much[1][14:, 14:].any()
+    assert not told.too_little[1][:14, :14].any()
     for object_id, exemplars in report.exemplars.items():
         shares = told.influence[object_id]
         assert set(shares) <= set(exemplars) - {frame}

@@ -29,7 +29,7 @@ from .propagation import TruthAlongMotion
 
 _WITNESSES = 12
 _GOOD = 0.8
-_AGREES = 0.92
+_AGREES = 0.85
 _NO_SAY = float(np.log(0.8 / 0.2))
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
