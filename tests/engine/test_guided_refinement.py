@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,7 +185,6 @@ def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
         "score": 8,
         "correction": 8,
     }
-    assert store.expected_seconds(8) > 0
     again, _ = finish(refine(clip, rough, parameters, model=model, store=store))
     assert all(cost.computed == 0 for cost in store.costs.values())
     assert np.array_equal(again, first)
@@ -196,6 +196,24 @@ def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
     assert np.array_equal(second, fresh)
     assert (report.scores, report.exemplars, report.quality) == (expected.scores, expected.exemplars, expected.quality)
     assert np.array_equal(second[6], truth[6])
+
+
+def test_a_restart_computes_nothing_of_a_run_that_was_made(fish, cache_folder):
+    clip, _, rough = fish
+    parameters = RefineParameters(exemplars=6, rounds=2)
+    first, report = finish(refine(clip, rough, parameters))
+    store = RunStore()
+    again, repeated = finish(refine(clip, rough, parameters, store=store))
+    assert np.array_equal(again, first)
+    assert (repeated.scores, repeated.quality) == (report.scores, report.quality)
+    assert all(cost.computed == 0 for cost in store.costs.values())
+    changed = rough.copy()
+    changed[:, :10] = 0
+    finish(refine(clip, changed, replace(parameters, rounds=1), store=store))
+    assert store.costs["correction"].computed == 8
+    without, _ = finish(refine(clip, rough, replace(parameters, cache=False)))
+    assert np.array_equal(without, first)
+    assert len(list(cache_folder.glob("features/*"))) == 8
 
 
 def test_frames_far_from_an_edit_are_not_computed_again(model):

@@ -34,9 +34,9 @@ class FrameFeatures:
     image : ndarray
         (h, w, 3) uint8.
     levels : list of Tensor
-        (1, c, h / s, w / s) for strides 2 to 32, half precision where the device has it.
+        (1, c, h / s, w / s) for strides 2 to 32, half precision.
     keys : Tensor
-        (p, 64) unit vectors.
+        (p, 64) unit vectors, half precision.
     """
 
     image: np.ndarray
@@ -155,7 +155,7 @@ class ObjectDrawer:
 
     def _matches(self, features: FrameFeatures, memory: Memory, box: Box) -> Tensor:
         rows, columns = box.at(KEY_STRIDE)
-        keys = features.keys.unflatten(0, features.grid)[rows, columns]
+        keys = features.keys.unflatten(0, features.grid)[rows, columns].to(memory.keys.dtype)
         with torch.inference_mode(), autocast(self._device, self._dtype):
             found = match(keys.flatten(0, 1), memory.keys, memory.inside, memory.outside)[0]
         return found.reshape(MATCH_CHANNELS, *keys.shape[:2]).float().cpu()
@@ -186,7 +186,10 @@ class ObjectDrawer:
         with torch.inference_mode(), autocast(self._device, self._dtype):
             logits = self._network(
                 pixels.contiguous(memory_format=torch.channels_last),
-                [torch.stack(each).contiguous(memory_format=torch.channels_last) for each in zip(*levels, strict=True)],
+                [
+                    torch.stack(each).to(self._dtype, memory_format=torch.channels_last)
+                    for each in zip(*levels, strict=True)
+                ],
                 torch.stack([matches for _, _, matches in batch]).to(self._device),
                 torch.stack(hints).to(self._device),
             )

@@ -109,11 +109,13 @@ def refine(
     judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
     judged_areas = areas if judged is masks else object_areas(judged, masks_name)
     model = model.fitted_to(clip.size, judged_areas or areas)
+    if store is None and available.results is not None:
+        store = RunStore(result_bytes=0)
     if store:
         store.limit_features(available.memory)
         store.areas = judged_areas or areas
     with closing(FrameFeatures(clip, model, available.store)) as of_frames:
-        reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
+        reuse = store.start(model, clip, features=of_frames, kept=available.results) if store else None
         cache = (
             (lambda frame: reuse.features(frame, bytes_of))
             if reuse

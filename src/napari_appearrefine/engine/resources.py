@@ -12,10 +12,11 @@ from ..core.errors import UserError
 from ..core.parameters import RefineParameters
 from ..files.atomic import explained_write_errors
 from .feature_store import FeatureStore
+from .result_store import ResultStore
 
 CACHE_VARIABLE = "NAPARI_APPEARREFINE_CACHE"
 MEMORY_VARIABLE = "NAPARI_APPEARREFINE_MEMORY_LIMIT"
-_MEMORY = 1024
+_MEMORY = 128
 _LEAST_MEMORY = 64
 
 
@@ -29,10 +30,13 @@ class Resources:
         Bytes that features may take in memory.
     store : FeatureStore or None
         Where features are kept for the next run; None for nowhere.
+    results : ResultStore or None
+        The same for scores and corrected frames.
     """
 
     memory: int
     store: FeatureStore | None
+    results: ResultStore | None
 
 
 def resources(parameters: RefineParameters) -> Resources:
@@ -44,7 +48,10 @@ def resources(parameters: RefineParameters) -> Resources:
         If the folder that was asked for cannot be made, or the environment holds no number.
     """
     mebibytes = parameters.memory_limit or _memory_of_environment()
-    return Resources(mebibytes << 20, _store(parameters))
+    folder = _folder(parameters)
+    if folder is None:
+        return Resources(mebibytes << 20, None, None)
+    return Resources(mebibytes << 20, FeatureStore(folder / "features"), ResultStore(folder / "results"))
 
 
 def _memory_of_environment() -> int:
@@ -56,14 +63,14 @@ def _memory_of_environment() -> int:
     return int(text)
 
 
-def _store(parameters: RefineParameters) -> FeatureStore | None:
+def _folder(parameters: RefineParameters) -> Path | None:
     if not parameters.cache:
         return None
     named = os.environ.get(CACHE_VARIABLE)
     chosen = parameters.cache_dir or (Path(named) if named else None)
     if chosen is None:
-        return FeatureStore(user_cache_path("napari-appearrefine", appauthor=False) / "features")
+        return user_cache_path("napari-appearrefine", appauthor=False)
     # A folder that a person named must work; the system's own is only a convenience.
     with explained_write_errors(chosen):
         chosen.mkdir(parents=True, exist_ok=True)
-    return FeatureStore(chosen / "features")
+    return chosen

@@ -1,0 +1,59 @@
+"""Frames computed side by side, each by one thread: all threads at one frame would wait for each other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Value = TypeVar("Value")
+
+_MOST = 4
+
+
+def side_by_side(
+    frames: Iterable[int], prepare: Callable[[int], Callable[[], Value]], device: torch.device
+) -> Generator[Value, None, None]:
+    """Compute something of every frame, and give the results in the order of the frames.
+
+    On a CPU as many frames are computed at a time as torch may use threads, at most four; on another
+    device one is, while the next is prepared.
+
+    Parameters
+    ----------
+    frames : iterable of int
+        Which frames.
+    prepare : callable
+        Gathers what is needed of a frame and returns what computes it. ``prepare`` is called in this
+        thread, frame by frame, what it returns in others.
+    device : torch.device
+        Where is computed.
+    """
+    with _threads(device) as workers:
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+        coming: deque[Future[Value]] = deque()
+        try:
+            for frame in frames:
+                coming.append(pool.submit(prepare(frame)))
+                if len(coming) > workers:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _threads(device: torch.device) -> Generator[int, None, None]:
+    """Give the number of frames at a time, and divide torch's threads between them."""
+    threads = torch.get_num_threads()
+    workers = 1 if device.type != "cpu" else min(threads, _MOST)
+    torch.set_num_threads(threads // workers)
+    try:
+        yield workers
+    finally:
+        torch.set_num_threads(threads)
