@@ -191,8 +191,8 @@ def _frame_labels(
 ) -> np.ndarray:
     objects = np.zeros(len(tracker.tracks) + 1, np.int32)
     objects[list(chosen)] = list(chosen.values())
-    labels = objects[tracker.labels[frame].unpack()]
-    probability = tracker.probabilities[frame].unpack().astype(np.float32) / 255
+    labels = objects[tracker.labels[frame]]
+    probability = tracker.probabilities[frame].astype(np.float32) / 255
     for object_id, patch in rests:
         patch.paint(labels, object_id, only_where=0)
     planes = {}

@@ -20,43 +20,18 @@ from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
 from .device import autocast, pick_precision
 from .feature_store import weights_digest
 from .interface import ClipInputs
-from .networks.attention import FRAMES_A_STEP, run_to_end
+from .networks.attention import run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
 from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes, small_image
 from .networks.selector import Selector, clip_scores, error_sums
 from .networks.vit import CHANNELS, DinoViT
 from .published_reuse import KeptWindows, find_scores
 from .selection import select_exemplars
+from .selector_inputs import SelectorInputs, chunks_of, parts_of
 from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
 
 _KEPT_LEVELS = 256 << 20
-
-
-@dataclass(frozen=True)
-class SelectorInputs:
-    """What the selector needs of every frame, gathered once for all objects.
-
-    Parameters
-    ----------
-    images : ndarray
-        (T, 128, 224, 3) uint8.
-    dino16 : ndarray
-        (T, 112, 384) float32.
-    packed_masks : ndarray
-        (T, Q, 3584) uint8, eight pixels of a 128 x 224 mask in each byte.
-    """
-
-    images: np.ndarray
-    dino16: np.ndarray
-    packed_masks: np.ndarray
-
-    def masks(self, place: int | None) -> np.ndarray:
-        """Return the masks of one object by its place in the order of ids, or empty ones: (T, 128, 224) bool."""
-        shape = (len(self.images), HEIGHT, WIDTH)
-        if place is None:
-            return np.zeros(shape, bool)
-        return np.unpackbits(self.packed_masks[:, place], axis=1).reshape(shape).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -294,18 +269,17 @@ class PublishedModel:
 
     def gather(self, inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
         """Gather what the selector needs of every frame, yielding progress."""
-        images, features, masks = [], [], []
+        gathered = SelectorInputs(len(inputs.object_ids))
         for frame in range(len(inputs.clip)):
             yield Progress("Reading appearance", frame, len(inputs.clip))
             found = inputs.features(frame)
-            images.append(found["image"])
-            features.append(found["dino16"])
-            planes = _planes(inputs, frame, inputs.object_ids)
-            masks.append(np.packbits(planes.reshape(len(planes), -1), axis=1))
+            gathered.append(found["image"], found["dino16"], _planes(inputs, frame, inputs.object_ids))
         yield Progress("Reading appearance", len(inputs.clip), len(inputs.clip))
-        return SelectorInputs(np.stack(images), np.stack(features), np.stack(masks))
+        return gathered
 
-    def error_maps(self, gathered: SelectorInputs, masks: np.ndarray) -> Iterator[tuple[int, Tensor] | None]:
+    def error_maps(
+        self, gathered: SelectorInputs, place: int | None, part: range
+    ) -> Iterator[tuple[range, Tensor] | None]:
         """Predict where the masks of one object are wrong.
 
         Frames are encoded before the attention between frames and decoded after it. The encoder's
@@ -315,37 +289,38 @@ class PublishedModel:
         ----------
         gathered : SelectorInputs
             The clip.
-        masks : ndarray
-            (T, 128, 224) bool.
+        place : int or None
+            The object's place in the order of ids; None for empty masks.
+        part : range
+            Frames that are seen together, from :func:`parts_of`.
 
         Yields
         ------
-        tuple of int and Tensor, or None
-            The first frame of a few and their error maps (B, 3, 128, 224), probabilities; None
-            after a step of work that gave no map yet.
+        tuple of range and Tensor, or None
+            A few frames and their error maps (B, 3, 128, 224), probabilities; None after a step of
+            work that gave no map yet.
         """
-        chunks = _chunks(len(masks))
         kept: dict[int, list[Tensor]] = {}
         room = _KEPT_LEVELS
         embedded = []
-        for chunk in chunks:
+        for chunk in chunks_of(part):
             for frame in chunk:
                 with self._autocast():
-                    levels = self._encode(gathered, masks, frame)
-                    dino16 = self._tensor(gathered.dino16[frame : frame + 1])
+                    levels = self._encode(gathered, place, frame)
+                    dino16 = self._tensor(gathered.dino16(frame)[None])
                     embedded.append(self.selector.embed(levels[-1], dino16).float())
                 room -= sum(level.nbytes for level in levels)
                 if room > 0:
                     kept[frame] = levels
             yield None
         related = yield from self.selector.relate(torch.cat(embedded))
-        for chunk in chunks:
+        for chunk in chunks_of(part):
             maps = []
             for frame in chunk:
                 with self._autocast():
-                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, masks, frame)
-                    maps.append(self.selector.decode(related[frame : frame + 1], levels).float())
-            yield chunk.start, torch.cat(maps)
+                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, place, frame)
+                    maps.append(self.selector.decode(related[part.index(frame)][None], levels).float())
+            yield chunk, torch.cat(maps)
 
     def memory(
         self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
@@ -404,24 +379,25 @@ class PublishedModel:
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self._precision)
 
-    def _encode(self, gathered: SelectorInputs, masks: np.ndarray, frame: int) -> list[Tensor]:
+    def _encode(self, gathered: SelectorInputs, place: int | None, frame: int) -> list[Tensor]:
         # One frame at a time: its finest level just fits the processor's cache.
-        rgb = self._images(gathered.images[frame : frame + 1])
-        return self.selector.encode(rgb, self._tensor(masks[frame : frame + 1, None].astype(np.float32)))
+        mask = gathered.mask(frame, place).astype(np.float32)
+        return self.selector.encode(self._images(gathered.image(frame)[None]), self._tensor(mask[None, None]))
 
     def _scoring_steps(self, frames: int) -> int:
-        return 2 * len(_chunks(frames)) + self.selector.number_of_steps(frames)
+        parts = parts_of(frames)
+        return sum(2 * len(list(chunks_of(part))) + self.selector.number_of_steps(len(part)) for part in parts)
 
     def _score_masks(self, gathered: SelectorInputs, place: int | None) -> Generator[None, None, np.ndarray]:
-        masks = gathered.masks(place)
-        errors = torch.zeros(len(masks))
-        for result in self.error_maps(gathered, masks):
-            if result is not None:
-                start, maps = result
-                errors[start : start + len(maps)] = error_sums(maps).cpu()
-            yield
-        areas = torch.from_numpy(masks.sum(axis=(1, 2), dtype=np.float32))
-        scores: np.ndarray = clip_scores(errors, areas).numpy()
+        errors = torch.zeros(len(gathered))
+        for part in parts_of(len(gathered)):
+            for result in self.error_maps(gathered, place, part):
+                if result is not None:
+                    frames, maps = result
+                    errors[frames] = error_sums(maps).cpu()
+                yield
+        areas = [float(gathered.mask(frame, place).sum()) for frame in range(len(gathered))]
+        scores: np.ndarray = clip_scores(errors, torch.tensor(areas)).numpy()
         return scores
 
     def _scores_of_absent(self, inputs: ClipInputs) -> np.ndarray:
@@ -430,10 +406,6 @@ class PublishedModel:
             scores = run_to_end(self._score_masks(run_to_end(self.gather(inputs)), None))
             self._absent = (weakref.ref(inputs), scores)
         return self._absent[1]
-
-
-def _chunks(frames: int) -> list[range]:
-    return [range(start, min(start + FRAMES_A_STEP, frames)) for start in range(0, frames, FRAMES_A_STEP)]
 
 
 def _region_labels(regions: np.ndarray, size: tuple[int, int]) -> np.ndarray:

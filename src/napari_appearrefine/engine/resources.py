@@ -16,8 +16,8 @@ from .result_store import ResultStore
 
 CACHE_VARIABLE = "NAPARI_APPEARREFINE_CACHE"
 MEMORY_VARIABLE = "NAPARI_APPEARREFINE_MEMORY_LIMIT"
-_MEMORY = 128
-_LEAST_MEMORY = 64
+_MEMORY, _MEMORY_ALONE = 32, 256
+_LEAST_MEMORY = 16
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,16 @@ def resources(parameters: RefineParameters) -> Resources:
     mebibytes = parameters.memory_limit or _memory_of_environment()
     folder = _folder(parameters)
     if folder is None:
-        return Resources(mebibytes << 20, None, None)
-    return Resources(mebibytes << 20, FeatureStore(folder / "features"), ResultStore(folder / "results"))
+        return Resources((mebibytes or _MEMORY_ALONE) << 20, None, None)
+    # From the disk they come nearly as quickly as from memory.
+    memory = (mebibytes or _MEMORY) << 20
+    return Resources(memory, FeatureStore(folder / "features"), ResultStore(folder / "results"))
 
 
-def _memory_of_environment() -> int:
+def _memory_of_environment() -> int | None:
     text = os.environ.get(MEMORY_VARIABLE, "")
     if not text:
-        return _MEMORY
+        return None
     if not text.isdecimal() or int(text) < _LEAST_MEMORY:
         raise UserError(f"{MEMORY_VARIABLE} is {text!r}; set it to a number of MiB from {_LEAST_MEMORY} on.")
     return int(text)

@@ -20,8 +20,8 @@ from .feature_store import FrameFeatures
 from .interface import Found, RefinementModel
 from .result_store import ResultStore, StorableResults, packed, unpacked
 
-_FEATURE_BYTES = 128 << 20
-_RESULT_BYTES = 128 << 20
+_FEATURE_BYTES = 32 << 20
+_RESULT_BYTES = 64 << 20
 _ENTRY_BYTES = 200
 
 Arrays = tuple[np.ndarray, ...]

@@ -13,8 +13,8 @@ from ..core.events import FrameLabels, Progress
 from ..core.guidance import keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
-from .regions import PackedPlane
 from .selection import select_exemplars, with_true_scores
+from .spool import Spool
 
 _SETTLED = 0.005
 
@@ -115,7 +115,7 @@ class _Change:
 
 @dataclass
 class KeptLabels:
-    """Labels of a whole clip, packed: some kilobytes a frame.
+    """Labels of a whole clip, put aside.
 
     Parameters
     ----------
@@ -127,21 +127,22 @@ class KeptLabels:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    _frames: dict[int, tuple[PackedPlane, dict[int, float], dict[int, int]]] = field(default_factory=dict)
+    _planes: Spool = field(default_factory=Spool)
+    _frames: dict[int, tuple[int, dict[int, float], dict[int, int]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """Return the (Y, X) labels of a frame."""
-        return self._frames[frame][0].unpack()
+        return self._planes[self._frames[frame][0]]
 
     def put(self, result: FrameLabels) -> None:
         """Keep the labels of a frame."""
         ids, counts = np.unique(result.labels, return_counts=True)
         areas = {int(key): int(count) for key, count in zip(ids, counts, strict=True)}
-        packed = PackedPlane.pack(result.labels.astype(self.dtype))
-        self._frames[result.frame] = packed, dict(result.quality), areas
+        self._frames[result.frame] = len(self._planes), dict(result.quality), areas
+        self._planes.append(result.labels.astype(self.dtype))
 
     def areas(self, object_id: int) -> np.ndarray:
         """Return the (T,) areas of an object in pixels."""
@@ -149,8 +150,8 @@ class KeptLabels:
 
     def results(self) -> Iterator[FrameLabels]:
         """Give what was kept, frame by frame."""
-        for frame, (packed, quality, _) in sorted(self._frames.items()):
-            yield FrameLabels(frame, packed.unpack(), quality)
+        for frame, (place, quality, _) in sorted(self._frames.items()):
+            yield FrameLabels(frame, self._planes[place], quality)
 
 
 def _check_exemplars(chosen: dict[int, list[int]]) -> None:
