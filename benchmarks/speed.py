@@ -122,16 +122,16 @@ def measure(run: str, model: str, count: int, size: tuple[int, int], threads: in
         before = peak_memory()
         if run == "flow masks":
             parameters = FlowMaskParameters(model=model, device=device, checkpoint=files.get("checkpoint"))
-            stages = timed(flow_masks(clip, parameters), {"": run}, count)
+            stages = _timed(flow_masks(clip, parameters), {"": run}, count)
             operations = _operations(flow_masks(short, parameters), len(short))
         else:
             files.pop("checkpoint", None)
             settings = RefineParameters(model=model, device=device, cache_dir=Path(folder) / "cache", **files)
             loaded = load_model(settings)
             names = {"": "selection", "Correcting frames": "correction"}
-            stages = timed(refine(clip, masks, settings, model=loaded), names, count)
+            stages = _timed(refine(clip, masks, settings, model=loaded), names, count)
             again = {"": "selection, 2nd run", "Correcting frames": "correction, 2nd run"}
-            stages |= timed(refine(clip, masks, settings, model=loaded), again, count)
+            stages |= _timed(refine(clip, masks, settings, model=loaded), again, count)
             nothing_kept = replace(settings, cache=False)
             operations = _operations(refine(short, short_masks, nothing_kept, model=loaded), len(short))
     return {
@@ -170,7 +170,7 @@ def peak_operations(device: str) -> float:
     return 2 * PEAK_SIDE**3 / best
 
 
-def timed(events: Any, names: dict[str, str], count: int) -> dict[str, dict[str, float]]:
+def _timed(events: Any, names: dict[str, str], count: int) -> dict[str, dict[str, float]]:
     """Split a run where the progress first has a title that begins as a named stage does, in whatever round."""
     stage, start = names[""], time.perf_counter()
     stages: dict[str, dict[str, float]] = {}

@@ -17,9 +17,10 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures, weights_digest
-from napari_appearrefine.engine.resources import CACHE_VARIABLE, MEMORY_VARIABLE, resources
+from napari_appearrefine.engine.resources import MEMORY_VARIABLE, resources
 from napari_appearrefine.engine.result_store import ResultStore, packed, unpacked
 from napari_appearrefine.engine.reuse import RunStore
+from napari_appearrefine.files.cache_folder import CACHE_VARIABLE
 
 
 class MeanModel:

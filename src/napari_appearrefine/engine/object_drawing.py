@@ -182,19 +182,19 @@ class ObjectDrawer:
             hints.append(torch.from_numpy(np.stack([own, others])))
             images.append(torch.from_numpy(np.ascontiguousarray(features.image[where])).permute(2, 0, 1))
             levels.append([level[(0, slice(None), *box.at(2 << index))] for index, level in enumerate(features.levels)])
-        pixels = torch.stack(images).to(self._device).float() / 255
         with torch.inference_mode(), autocast(self._device, self._dtype):
             logits = self._network(
-                pixels.contiguous(memory_format=torch.channels_last),
-                [
-                    torch.stack(each).to(self._dtype, memory_format=torch.channels_last)
-                    for each in zip(*levels, strict=True)
-                ],
-                torch.stack([matches for _, _, matches in batch]).to(self._device),
-                torch.stack(hints).to(self._device),
+                self._batch(images, torch.float32) / 255,
+                [self._batch(each, self._dtype) for each in zip(*levels, strict=True)],
+                self._batch([matches for _, _, matches in batch], torch.float32),
+                self._batch(hints, torch.float32),
             )
         probabilities: np.ndarray = logits.float().sigmoid()[:, 0].cpu().numpy()
         return probabilities
+
+    def _batch(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        # All in one layout: where the network joins tensors of two, it spends a quarter of its time on copies.
+        return torch.stack(list(parts)).to(self._device, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _without(memory: Memory, frame: int) -> Memory | None:

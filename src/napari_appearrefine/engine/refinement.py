@@ -17,6 +17,7 @@ from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
+from .expectation import remember_refinement
 from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .resources import resources
@@ -128,12 +129,15 @@ def refine(
         outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
+    seconds = time.perf_counter() - started
+    if model.name.startswith(parameters.model) and not (store and store.reused_results):
+        remember_refinement(clip, len(areas), replace(parameters, rounds=outcome.rounds), seconds)
     yield Report(
         frames=len(clip),
         objects=list(areas),
         scores=[[round(float(score), 6) for score in row] for row in scores],
         exemplars=outcome.exemplars,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds, 3),
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-
-from platformdirs import user_cache_path
+from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
 from ..core.parameters import RefineParameters
-from ..files.atomic import explained_write_errors
-from .feature_store import FeatureStore
-from .result_store import ResultStore
+from ..files.cache_folder import cache_folder
 
-CACHE_VARIABLE = "NAPARI_APPEARREFINE_CACHE"
+if TYPE_CHECKING:
+    from .feature_store import FeatureStore
+    from .result_store import ResultStore
+
 MEMORY_VARIABLE = "NAPARI_APPEARREFINE_MEMORY_LIMIT"
-_MEMORY, _MEMORY_ALONE = 32, 256
+_MEMORY, _MEMORY_ALONE = 16, 128
 _LEAST_MEMORY = 16
 
 
@@ -47,13 +46,28 @@ def resources(parameters: RefineParameters) -> Resources:
     UserError
         If the folder that was asked for cannot be made, or the environment holds no number.
     """
-    mebibytes = parameters.memory_limit or _memory_of_environment()
-    folder = _folder(parameters)
-    if folder is None:
-        return Resources((mebibytes or _MEMORY_ALONE) << 20, None, None)
-    # From the disk they come nearly as quickly as from memory.
-    memory = (mebibytes or _MEMORY) << 20
+    from .feature_store import FeatureStore
+    from .result_store import ResultStore
+
+    memory = feature_memory(parameters)
+    if not parameters.cache:
+        return Resources(memory, None, None)
+    folder = cache_folder(parameters.cache_dir)
     return Resources(memory, FeatureStore(folder / "features"), ResultStore(folder / "results"))
+
+
+def feature_memory(parameters: RefineParameters) -> int:
+    """Return how many bytes features may take in memory.
+
+    From the disk they come nearly as quickly as from memory, so little is the default where they are kept there.
+
+    Raises
+    ------
+    UserError
+        If the environment holds no number.
+    """
+    default = _MEMORY if parameters.cache else _MEMORY_ALONE
+    return (parameters.memory_limit or _memory_of_environment() or default) << 20
 
 
 def _memory_of_environment() -> int | None:
@@ -63,16 +77,3 @@ def _memory_of_environment() -> int | None:
     if not text.isdecimal() or int(text) < _LEAST_MEMORY:
         raise UserError(f"{MEMORY_VARIABLE} is {text!r}; set it to a number of MiB from {_LEAST_MEMORY} on.")
     return int(text)
-
-
-def _folder(parameters: RefineParameters) -> Path | None:
-    if not parameters.cache:
-        return None
-    named = os.environ.get(CACHE_VARIABLE)
-    chosen = parameters.cache_dir or (Path(named) if named else None)
-    if chosen is None:
-        return user_cache_path("napari-appearrefine", appauthor=False)
-    # A folder that a person named must work; the system's own is only a convenience.
-    with explained_write_errors(chosen):
-        chosen.mkdir(parents=True, exist_ok=True)
-    return chosen

@@ -20,7 +20,7 @@ from .feature_store import FrameFeatures
 from .interface import Found, RefinementModel
 from .result_store import ResultStore, StorableResults, packed, unpacked
 
-_FEATURE_BYTES = 32 << 20
+_FEATURE_BYTES = 16 << 20
 _RESULT_BYTES = 64 << 20
 _ENTRY_BYTES = 200
 
@@ -81,6 +81,11 @@ class RunStore:
         self._loaded: tuple[RefineParameters, RefinementModel] | None = None
         self._tokens: weakref.WeakKeyDictionary[RefinementModel, int] = weakref.WeakKeyDictionary()
         self._next_token = itertools.count()
+
+    @property
+    def reused_results(self) -> bool:
+        """Whether the last run took scores or corrected frames from an earlier one."""
+        return any(cost.reused for kind, cost in self.costs.items() if kind in ("score", "correction"))
 
     def limit_features(self, limit: int) -> None:
         """Set how many bytes features may take, unless the store was made with a limit of its own."""

@@ -139,8 +139,8 @@ class KeptLabels:
 
     def put(self, result: FrameLabels) -> None:
         """Keep the labels of a frame."""
-        ids, counts = np.unique(result.labels, return_counts=True)
-        areas = {int(key): int(count) for key, count in zip(ids, counts, strict=True)}
+        counts = np.bincount(result.labels.ravel())
+        areas = {int(key): int(counts[key]) for key in np.flatnonzero(counts)}
         self._frames[result.frame] = len(self._planes), dict(result.quality), areas
         self._planes.append(result.labels.astype(self.dtype))
 

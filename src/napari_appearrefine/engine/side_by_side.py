@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import torch
 
-Value = TypeVar("Value")
+from .expectation import MOST_AT_A_TIME
 
-_MOST = 4
+Value = TypeVar("Value")
 
 
 def side_by_side(
@@ -51,7 +51,7 @@ def side_by_side(
 def _threads(device: torch.device) -> Generator[int, None, None]:
     """Give the number of frames at a time, and divide torch's threads between them."""
     threads = torch.get_num_threads()
-    workers = 1 if device.type != "cpu" else min(threads, _MOST)
+    workers = 1 if device.type != "cpu" else min(threads, MOST_AT_A_TIME)
     torch.set_num_threads(threads // workers)
     try:
         yield workers

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_IN_MEMORY = 16 << 20
+_IN_MEMORY = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class _Place:
 
 
 class Spool:
-    """A growing sequence of arrays that takes at most 16 MiB of memory, however many they are.
+    """A growing sequence of arrays that takes at most 4 MiB of memory, however many they are.
 
     Parameters
     ----------
