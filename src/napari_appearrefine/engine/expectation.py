@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 
 # Seconds a frame of 240 x 432 pixels on two processor cores, with one object, for a computer that has run nothing yet.
 _USUAL_PACE = {
-    "flow masks, builtin, dis, auto": 0.11,
-    "refinement, builtin, network, own, auto, auto": 0.25,
-    "refinement, published, network, own, auto, auto": 0.6,
+    ("flow masks", "builtin", "dis"): 0.11,
+    ("refinement", "builtin", "network", "own"): 0.25,
+    ("refinement", "published", "network", "own"): 0.6,
 }
 _WORKING_PIXELS = 240 * 432
 _NEW_SAY = 0.5
@@ -77,9 +77,22 @@ class Expectation:
         return f"at most about {_duration(self.seconds)}{source} and {memory}"
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """Runs of one kind have one pace."""
+
+    what: tuple[str, ...]
+    device: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        return ", ".join((*self.what, self.device, self.precision))
+
+
 def expected_flow_masks(clip: Clip, parameters: FlowMaskParameters) -> Expectation:
     """Say what masks from motion will take."""
-    seconds, measured = _seconds(_flow_name(parameters), _flow_work(clip), cache_folder())
+    seconds, measured = _seconds(_flow_kind(parameters), _flow_work(clip), cache_folder())
     return Expectation("Finding masks in", len(clip), 0, seconds, _flow_memory(clip), measured)
 
 
@@ -107,36 +120,36 @@ def expected_refinement(
     memory = _refinement_memory(clip, objects, parameters, threads or os.cpu_count() or 1)
     work = _refinement_work(clip, objects, parameters)
     folder = cache_folder(parameters.cache_dir)
-    seconds, measured = _seconds(_refinement_name(parameters), work, folder)
+    seconds, measured = _seconds(_refinement_kind(parameters), work, folder)
     return Expectation("Refining", len(clip), objects, seconds, memory, measured)
 
 
 def remember_flow_masks(clip: Clip, parameters: FlowMaskParameters, seconds: float) -> None:
     """Remember how long masks from motion took."""
-    _remember(_flow_name(parameters), seconds / _flow_work(clip), None)
+    _remember(_flow_kind(parameters), seconds / _flow_work(clip), None)
 
 
 def remember_refinement(clip: Clip, objects: int, parameters: RefineParameters, seconds: float) -> None:
     """Remember how long a refinement took that computed everything."""
     if parameters.cache:
         work = _refinement_work(clip, objects, parameters)
-        _remember(_refinement_name(parameters), seconds / work, parameters.cache_dir)
+        _remember(_refinement_kind(parameters), seconds / work, parameters.cache_dir)
 
 
-def _seconds(name: str, work: float, folder: Path) -> tuple[float | None, bool]:
+def _seconds(kind: _Kind, work: float, folder: Path) -> tuple[float | None, bool]:
     """Return the time, if it can be told, and whether a run on this computer tells it."""
-    known = _paces(folder).get(name)
-    pace = _USUAL_PACE.get(name) if known is None else known
+    known = _paces(folder).get(kind.name)
+    pace = _USUAL_PACE.get(kind.what) if known is None and kind.device in ("auto", "cpu") else known
     return None if pace is None else work * pace, known is not None
 
 
-def _flow_name(parameters: FlowMaskParameters) -> str:
-    return f"flow masks, {parameters.model}, {parameters.flow}, {parameters.device}"
+def _flow_kind(parameters: FlowMaskParameters) -> _Kind:
+    return _Kind(("flow masks", parameters.model, parameters.flow), parameters.device, "auto")
 
 
-def _refinement_name(parameters: RefineParameters) -> str:
-    chosen = (parameters.model, parameters.corrector, parameters.edges, parameters.device, parameters.precision)
-    return ", ".join(("refinement", *chosen))
+def _refinement_kind(parameters: RefineParameters) -> _Kind:
+    what = ("refinement", parameters.model, parameters.corrector, parameters.edges)
+    return _Kind(what, parameters.device, parameters.precision)
 
 
 def _flow_work(clip: Clip) -> float:
@@ -187,7 +200,8 @@ def _paces(folder: Path) -> dict[str, float]:
         return {}
 
 
-def _remember(name: str, pace: float, chosen: Path | None) -> None:
+def _remember(kind: _Kind, pace: float, chosen: Path | None) -> None:
+    name = kind.name
     try:
         folder = cache_folder(chosen)
         known = _paces(folder)
