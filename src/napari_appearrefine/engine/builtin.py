@@ -205,7 +205,7 @@ class BuiltinModel:
         shares: dict[int, dict[int, float]] = {}
         for object_id, plane, memory in zip(inputs.object_ids, drawn, memories, strict=True):
             places = coarse_coverage(plane, features.grid, features.size) > 0.5
-            queries = features.keys[torch.from_numpy(places).to(self._device)].to(self._dtype)
+            queries = features.keys.to(self._device, self._dtype)[torch.from_numpy(places).to(self._device)]
             shares[object_id] = {} if memory is None else influence(queries, memory)
         likely = [np.zeros(features.size, np.float32) if plane is None else plane.on(features.size) for plane in drawn]
         return np.stack(likely), shares
@@ -284,7 +284,7 @@ class BuiltinModel:
         def frame_of(frame: int) -> RememberedFrame:
             features = inputs.features(frame)
             planes = object_planes(inputs.labels(frame), inputs.object_ids, size)
-            return RememberedFrame(features.keys.to(self._dtype), features.grid, planes)
+            return RememberedFrame(features.keys.to(self._device, self._dtype), features.grid, planes)
 
         return ObjectMemories(frame_of, size)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from .folder_store import FolderStore
 LIMIT = 8 << 30
 
 
-@runtime_checkable
 class StorableFeatures(Protocol):
     """What a refinement model offers, besides ``features``, to have its features kept on disk."""
 
@@ -76,14 +75,16 @@ class FrameFeatures:
     clip : Clip
         The video.
     model : object or None
-        Has ``features``; if it is a :class:`StorableFeatures`, the store is used. None for digests alone.
+        Has ``features``; if it is a :class:`StorableFeatures` too, the store is used. None for digests alone.
     store : FeatureStore, optional
         Where features are kept.
     """
 
     def __init__(self, clip: Clip, model: Any, store: FeatureStore | None = None) -> None:
         self._model = model
-        self._store = store if isinstance(model, StorableFeatures) else None
+        # Not isinstance: a model may hand on what another one offers.
+        self._storable: StorableFeatures | None = model if hasattr(model, "features_id") else None
+        self._store = store
         self._digests: dict[int, bytes] = {}
         self._last: tuple[int, np.ndarray] | None = None
 
@@ -103,14 +104,16 @@ class FrameFeatures:
         """Return the features of one frame."""
         if self._model is None:
             raise ValueError("features need a model")
-        if self._store is None:
+        if self._store is None or self._storable is None:
             return self._model.features(self._image(frame))
-        key = self._store.key(self._model.features_id, self.digest(frame))
-        kept = self._store.read(key)
+        kept = self._store.read(self._store.key(self._storable.features_id, self.digest(frame)))
         if kept is not None:
-            return self._model.unpack(kept)
+            return self._storable.unpack(kept)
         features = self._model.features(self._image(frame))
-        self._store.write(key, self._model.pack(features))
+        # Asked for once more: a model that had to change to another device has another id now.
+        self._store.write(
+            self._store.key(self._storable.features_id, self.digest(frame)), self._storable.pack(features)
+        )
         return features
 
     def close(self) -> None:

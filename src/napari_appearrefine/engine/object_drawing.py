@@ -16,6 +16,7 @@ from .device import autocast
 from .identities import reassigned
 from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match, match_by_frame
 from .object_masks import Plane
+from .retreat import is_out_of_memory
 
 _PIXELS_AT_ONCE = 240 * 432
 _SEARCHED_OBJECTS = 8
@@ -77,6 +78,7 @@ class ObjectDrawer:
         self._network = network
         self._device = device
         self._dtype = dtype
+        self._pixels_at_once = _PIXELS_AT_ONCE
 
     def draw(
         self,
@@ -126,13 +128,33 @@ class ObjectDrawer:
             else:
                 by_shape[found[0].shape].append((slot, *found))
         for shape, boxes in by_shape.items():
-            many = max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1)
+            many = max(self._pixels_at_once // (shape[0] * shape[1]), 1)
             for start in range(0, len(boxes), many):
                 batch = boxes[start : start + many]
-                probabilities = self._probabilities(features, planes, covered, batch)
+                probabilities = self._in_halves(features, planes, covered, batch)
                 for (slot, box, _), probability in zip(batch, probabilities, strict=True):
                     drawn[slot] = Plane(box, probability)
         return drawn
+
+    def _in_halves(
+        self,
+        features: FrameFeatures,
+        planes: Sequence[Plane | None],
+        covered: np.ndarray,
+        batch: Sequence[tuple[int, Box, Tensor]],
+    ) -> list[np.ndarray]:
+        """Draw a batch; where the device has no memory for it, one half after the other, and fewer from then on."""
+        try:
+            return list(self._probabilities(features, planes, covered, batch))
+        except RuntimeError as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+        self._pixels_at_once //= 2
+        half = len(batch) // 2
+        return [
+            *self._in_halves(features, planes, covered, batch[:half]),
+            *self._in_halves(features, planes, covered, batch[half:]),
+        ]
 
     def _place(
         self, features: FrameFeatures, plane: Plane | None, memory: Memory, matches: Tensor | None
@@ -155,7 +177,7 @@ class ObjectDrawer:
 
     def _matches(self, features: FrameFeatures, memory: Memory, box: Box) -> Tensor:
         rows, columns = box.at(KEY_STRIDE)
-        keys = features.keys.unflatten(0, features.grid)[rows, columns].to(memory.keys.dtype)
+        keys = features.keys.unflatten(0, features.grid)[rows, columns].to(memory.keys)
         with torch.inference_mode(), autocast(self._device, self._dtype):
             found = match(keys.flatten(0, 1), memory.keys, memory.inside, memory.outside)[0]
         return found.reshape(MATCH_CHANNELS, *keys.shape[:2]).float().cpu()

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import fields, replace
 
 import numpy as np
+import torch
 
 from .. import __version__
 from ..core.clip import Clip, FrameSource
@@ -21,6 +22,7 @@ from .expectation import remember_refinement
 from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .resources import resources
+from .retreat import RetreatingModel
 from .reuse import RunStore
 from .rounds import correct_in_rounds
 from .selection import with_true_scores
@@ -35,6 +37,13 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
         If a checkpoint is missing or is not what it should be, or the device is not there.
     """
     device = pick_device(parameters.device)
+    model = _loaded(parameters, device)
+    if device.type == "cpu":
+        return model
+    return RetreatingModel(model, lambda: _loaded(parameters, torch.device("cpu")))
+
+
+def _loaded(parameters: RefineParameters, device: torch.device) -> RefinementModel:
     if parameters.model == "published":
         from .published import PublishedModel
 
@@ -142,7 +151,12 @@ def refine(
         device=pick_device(parameters.device).type,
         version=__version__,
         quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
-        details={"guidance": guidance.to_json(), "rounds": outcome.rounds, **_uncertainty(model, scores)},
+        details={
+            "guidance": guidance.to_json(),
+            "rounds": outcome.rounds,
+            **_uncertainty(model, scores),
+            **({"notices": notices} if (notices := getattr(model, "notices", None)) else {}),
+        },
     )
 
 

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -19,15 +18,6 @@ from .. import __version__
 from .folder_store import FolderStore
 
 LIMIT = 1 << 30
-
-
-@runtime_checkable
-class StorableResults(Protocol):
-    """What a refinement model offers to have its results kept on disk."""
-
-    @property
-    def results_id(self) -> str:
-        """Everything that results depend on besides what goes into a run and the code: weights, device, precision."""
 
 
 class ResultStore:

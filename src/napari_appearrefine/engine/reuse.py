@@ -18,7 +18,7 @@ from ..core.clip import Clip
 from ..core.parameters import RefineParameters
 from .feature_store import FrameFeatures
 from .interface import Found, RefinementModel
-from .result_store import ResultStore, StorableResults, packed, unpacked
+from .result_store import ResultStore, packed, unpacked
 
 _FEATURE_BYTES = 16 << 20
 _RESULT_BYTES = 64 << 20
@@ -112,7 +112,8 @@ class RunStore:
         Parameters
         ----------
         model : RefinementModel or None
-            Known by its ``results_id`` if it has one, else by being the same object; its weights must
+            Known by its ``results_id`` if it has one, which names everything that results depend on
+            besides what goes into a run and the code; else by being the same object. Its weights must
             not change. None for results of no model.
         clip : Clip
             The video.
@@ -123,8 +124,8 @@ class RunStore:
         kept : ResultStore, optional
             Where results are on disk, if the model has a ``results_id``.
         """
-        storable = isinstance(model, StorableResults)
-        token: str | int | None = model.results_id if isinstance(model, StorableResults) else None
+        token: str | int | None = getattr(model, "results_id", None)
+        storable = token is not None
         if model is not None and not storable:
             token = self._tokens.get(model)
             if token is None:
