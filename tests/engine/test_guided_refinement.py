@@ -216,6 +216,19 @@ def test_a_restart_computes_nothing_of_a_run_that_was_made(fish, cache_folder):
     assert len(list(cache_folder.glob("features/*"))) == 8
 
 
+def test_an_interrupted_run_goes_on_where_it_stopped(fish):
+    clip, _, rough = fish
+    parameters = RefineParameters(exemplars=6, rounds=1)
+    events = refine(clip, rough, parameters)
+    while not isinstance(event := next(events), FrameLabels) or event.frame < 3:
+        pass
+    events.close()
+    store = RunStore()
+    finish(refine(clip, rough, parameters, store=store))
+    assert store.costs["score"].computed == 0
+    assert store.costs["correction"].reused >= 4
+
+
 def test_frames_far_from_an_edit_are_not_computed_again(model):
     """Forty small frames that all differ; what is far from the edited one keeps its exemplars and its flow."""
     rng = np.random.default_rng(0)
