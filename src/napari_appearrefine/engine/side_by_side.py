@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -33,27 +32,25 @@ def side_by_side(
     device : torch.device
         Where is computed.
     """
-    with _threads(device) as workers:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
-        coming: deque[Future[Value]] = deque()
-        try:
-            for frame in frames:
-                coming.append(pool.submit(prepare(frame)))
-                if len(coming) > workers:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _threads(device: torch.device) -> Generator[int, None, None]:
-    """Give the number of frames at a time, and divide torch's threads between them."""
     threads = torch.get_num_threads()
     workers = 1 if device.type != "cpu" else min(threads, MOST_AT_A_TIME)
-    torch.set_num_threads(threads // workers)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+    coming: deque[Future[Value]] = deque()
+
+    def arrived() -> Value:
+        result = coming.popleft().result()
+        # Whoever takes the result has all threads for what it does with it.
+        torch.set_num_threads(threads)
+        return result
+
     try:
-        yield workers
+        for frame in frames:
+            torch.set_num_threads(threads // workers)
+            coming.append(pool.submit(prepare(frame)))
+            if len(coming) > workers:
+                yield arrived()
+        while coming:
+            yield arrived()
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
