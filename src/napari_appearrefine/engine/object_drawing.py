@@ -185,7 +185,7 @@ class ObjectDrawer:
     def _matches_and_votes(self, features: FrameFeatures, memory: Memory) -> tuple[Tensor, np.ndarray]:
         """Return the matches (6, rows, columns) on the whole grid, and where the object is by vote (rows, columns)."""
         with torch.inference_mode(), autocast(self._device, self._dtype):
-            found, votes = match_by_frame(features.keys, memory)
+            found, votes = match_by_frame(features.keys.to(memory.keys), memory)
         shaped = found[0].reshape(MATCH_CHANNELS, *features.grid)
         return shaped.float().cpu(), votes.reshape(features.grid).float().cpu().numpy()
 
