@@ -14,7 +14,7 @@ import numpy as np
 _IN_MEMORY = 4 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     start: int
     length: int
