@@ -36,7 +36,10 @@ RUNS = (("flow masks", "builtin"), ("flow masks", "oclr"), ("refinement", "built
 
 @dataclass(frozen=True)
 class LoopedFrames:
-    """The frames of a short array played forth and back, resized when read; labels keep their values."""
+    """The frames of a short array played forth and back, resized when read; labels keep their values.
+
+    A pixel of each image tells its number, so that none is taken for another that was computed before.
+    """
 
     frames: np.ndarray
     count: int
@@ -59,8 +62,11 @@ class LoopedFrames:
         period = max(2 * len(self.frames) - 2, 1)
         place = index % period
         frame = self.frames[min(place, period - place)]
-        interpolation = cv2.INTER_LINEAR if frame.ndim == 3 else cv2.INTER_NEAREST
-        return cv2.resize(frame, self.size[::-1], interpolation=interpolation)
+        if frame.ndim == 2:
+            return cv2.resize(frame, self.size[::-1], interpolation=cv2.INTER_NEAREST)
+        image = cv2.resize(frame, self.size[::-1], interpolation=cv2.INTER_LINEAR)
+        image[0, 0] = index % 256, index // 256, 0
+        return image
 
 
 def sample(count: int, size: tuple[int, int]) -> tuple[Clip, LoopedFrames]:
