@@ -19,9 +19,10 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
-from napari_appearrefine.engine.builtin_weights import load_part
+from napari_appearrefine.engine.builtin_weights import load_calibration, load_part
 from napari_appearrefine.engine.networks.backbone import Backbone
-from napari_appearrefine.engine.networks.matching import MatchingNetwork
+from napari_appearrefine.engine.networks.matching import MatchingNetwork, Memory
+from napari_appearrefine.engine.object_drawing import FrameFeatures, ObjectDrawer
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.evaluation.davis import evaluate_clip
 from napari_appearrefine.files.report import write_json
@@ -36,7 +37,7 @@ def model(change: Callable[[MatchingNetwork], None] = lambda network: None, side
     load_part(backbone, "backbone", CPU)
     load_part(network, "matching", CPU)
     change(network)
-    return BuiltinModel(backbone, network, CPU, side)
+    return BuiltinModel(backbone, network, CPU, side, load_calibration())
 
 
 def without_coarse_keys(network: MatchingNetwork) -> None:
@@ -64,13 +65,27 @@ class OneGrid(BuiltinModel):
 
 def on_grid(side: int) -> BuiltinModel:
     whole = model(side=side)
-    return OneGrid(whole._backbone, whole._network, CPU, side)
+    return OneGrid(whole._backbone, whole._network, CPU, side, load_calibration())
 
 
 def not_spread() -> BuiltinModel:
     plain = model()
     plain.spreads_exemplars = False
     return plain
+
+
+class HintsAsTheyCame(ObjectDrawer):
+    """Draws each object from the rough mask that bears its id, whatever the exemplars say it shows."""
+
+    def _matches_and_votes(self, features: FrameFeatures, memory: Memory) -> tuple[torch.Tensor, np.ndarray]:
+        matches, votes = super()._matches_and_votes(features, memory)
+        return matches, np.zeros_like(votes)
+
+
+def without_votes() -> BuiltinModel:
+    whole = model()
+    whole._drawer = HintsAsTheyCame(whole._network, CPU, torch.float32)
+    return whole
 
 
 def rows() -> dict[str, tuple[Callable[[], BuiltinModel], dict[str, int]]]:
@@ -83,6 +98,7 @@ def rows() -> dict[str, tuple[Callable[[], BuiltinModel], dict[str, int]]]:
         "3 exemplars": (model, {"exemplars": 3}),
         "20 exemplars": (model, {"exemplars": 20}),
         "exemplars not spread": (not_spread, {}),
+        "no votes on ids": (without_votes, {}),
         "keys from stride 8 alone": (lambda: model(without_coarse_keys), {}),
         "keys without context": (lambda: model(without_key_context), {}),
         "no edge step": (lambda: model(without_edge_step), {}),

@@ -215,6 +215,7 @@ def test_progress_outside_a_terminal_is_a_line_a_stage() -> None:
         for stage in ("Scoring masks", "Correcting frames"):
             for done in range(101):
                 display.show(Progress(stage, done, 100))
+            display.show(Progress(stage, 100, 100))
     assert stream.getvalue().splitlines() == ["Scoring masks: 100 of 100, 0 s", "Correcting frames: 100 of 100, 0 s"]
 
 

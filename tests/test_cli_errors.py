@@ -35,7 +35,7 @@ def command_that_raises(error: BaseException) -> typer.Typer:
         (MemoryError(), 2, "Error: The memory is used up"),
         (RuntimeError("CUDA out of memory. Tried to allocate"), 2, "Error: The memory is used up"),
         (RuntimeError("DefaultCPUAllocator: not enough memory"), 2, "Error: The memory is used up"),
-        (KeyboardInterrupt(), 130, "Interrupted. Every frame that was finished is kept."),
+        (KeyboardInterrupt(), 130, "Interrupted. What was finished is kept."),
     ],
     ids=lambda value: type(value).__name__,
 )

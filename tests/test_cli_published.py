@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 from napari_appearrefine.cli import app
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import Progress
+from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.labels import labels_of
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.networks.inputs import resized_planes
 from napari_appearrefine.engine.published import CorrectedFrame, PublishedModel
 from napari_appearrefine.engine.released_run import released_parts
+from napari_appearrefine.engine.sam_edges import SamEdges
 from napari_appearrefine.files.palette import YOUTUBE_VOS_COLOURS
 from napari_appearrefine.files.released_layout import clip_names
 from small_clip import contents_of, make_mask_folder, make_video_folder, true_masks
@@ -30,6 +31,8 @@ class CopyingModel:
     """Gives back the masks as they are, at the size that is asked for, and remembers what it saw."""
 
     name = "published"
+    spreads_exemplars = False
+    most_rounds = 1
     device = torch.device("cpu")
 
     def __init__(self) -> None:
@@ -54,6 +57,12 @@ class CopyingModel:
         for frame in range(len(inputs.clip)):
             labels = labels_of(resized_planes(inputs.planes(frame), size), inputs.object_ids)
             yield CorrectedFrame(frame, labels, np.full(size, 4, np.uint8))
+
+    def correct(
+        self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
+    ) -> Iterator[FrameLabels]:
+        for frame in range(len(inputs.clip)):
+            yield FrameLabels(frame, labels_of(inputs.planes(frame), inputs.object_ids))
 
 
 @pytest.fixture
@@ -187,6 +196,59 @@ def test_a_clip_that_cannot_be_used_is_named_and_the_others_run(data: Path, mode
     assert [path.name for path in (data / "out/folder_/folder_mask").iterdir()] == ["one"]
 
 
+def test_another_repair_sees_frames_and_masks_of_one_size(
+    data: Path, model: CopyingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FillsTheCorner:
+        def redraw(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+            assert image.shape == (*labels.shape, 3) == (48, 64, 3)
+            labels = labels.copy()
+            labels[:6, :6] = 2
+            return labels
+
+    monkeypatch.setattr(SamEdges, "load", lambda checkpoint, device: FillsTheCorner())
+    for frame, labels in enumerate(true_masks()):
+        Image.fromarray(np.ascontiguousarray(labels[::2, ::2])).save(data / "masks/one" / f"{frame:05d}.png")
+        large = labels.repeat(2, axis=0).repeat(2, axis=1)
+        Image.fromarray(large).save(data / "truth/one" / f"{frame:05d}.png")
+    command = ("--dataset", "folder", "--save_pred", "--gt_dir", data / "truth")
+    result = published(data, *command, "--sam-checkpoint", data / "dino8.pth")
+    assert result.exit_code == 2
+    assert "add --edges sam" in result.stderr
+    assert published(data, *command, "--save_prefix", "own").exit_code == 0
+    result = published(data, *command, "--edges", "sam", "--sam-checkpoint", data / "dino8.pth")
+    assert result.exit_code == 0, result.stderr
+    labels = np.asarray(Image.open(data / "out/folder_/folder_mask/one/00002.png"))
+    assert labels.shape == (96, 128)
+    assert (labels[:12, :12] == 2).all()
+    assert (labels[24:] == true_masks()[2].repeat(2, 0).repeat(2, 1)[24:]).mean() > 0.95
+    report = json.loads((data / "out/folder_/folder_report/one.json").read_text())
+    assert report["model"] == "published, edges by SAM"
+    regions = [data / f"out/folder_{prefix}/folder_semanmask/one/00002.png" for prefix in ("", "own")]
+    assert regions[0].read_bytes() == regions[1].read_bytes()
+
+
+def test_masks_are_never_laid_on_other_frames(data: Path, model: CopyingModel) -> None:
+    # As many masks as frames, but not of the same ones: in their order they would not fit.
+    for name in ("shifted", "untrue", "cut"):
+        make_video_folder(data / "images" / name)
+        make_mask_folder(data / "masks" / name, true_masks())
+        make_mask_folder(data / "truth" / name, true_masks())
+    (data / "images/shifted/00002.png").unlink()
+    (data / "masks/shifted/00004.png").unlink()
+    for kind in ("images", "masks"):
+        (data / kind / "untrue" / "00003.png").unlink()
+    for kind in ("images", "masks", "truth"):
+        (data / kind / "cut" / "00003.png").unlink()
+    result = published(data, "--dataset", "folder", "--save_pred", "--gt_dir", data / "truth")
+    assert result.exit_code == 2
+    assert f"{data}/images/shifted has no frame 00002, for which {data}/masks/shifted has a mask" in result.stderr
+    assert f"{data}/images/untrue has no frame 00003, for which {data}/truth/untrue has a mask" in result.stderr
+    assert "Note: cut: no frame between 00002 and 00004" in result.stderr
+    assert "Note: one" not in result.stderr
+    assert sorted(path.name for path in (data / "out/folder_/folder_mask").iterdir()) == ["cut", "one"]
+
+
 def test_finished_clips_are_kept_until_something_changes(data: Path, model: CopyingModel) -> None:
     command = ("--dataset", "folder", "--save_pred")
     assert published(data, *command).exit_code == 0
@@ -231,4 +293,7 @@ def test_missing_checkpoints_are_one_sentence(data: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
     assert "project page of the paper" in result.stderr
     assert "weights add" in result.stderr
+    # The flags of the released program, not those of the other commands.
+    assert "--ckpt_selector" in result.stderr
+    assert "-checkpoint" not in result.stderr
     assert not (data / "out").exists()

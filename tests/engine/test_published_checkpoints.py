@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -98,16 +99,33 @@ def test_an_incomplete_or_unknown_checkpoint_is_described(tmp_path):
     weights = deterministic_weights(SELECTOR)
     removed = next(iter(weights))
     cases = {
-        f"1 of its 72 parameters are missing, such as {removed}": {n: t for n, t in weights.items() if n != removed},
+        f"it lacks 1 of its 72 parameters, such as {removed}": {n: t for n, t in weights.items() if n != removed},
         "such as surplus": {**weights, "surplus": torch.zeros(1)},
         f"{removed} has the shape": {**weights, removed: torch.zeros(5)},
-        "72 of its 72 parameters are missing": {"other.weight": torch.zeros(2)},
+        "it holds other weights, such as other.weight": {"other.weight": torch.zeros(2)},
+        "it holds no weights": {},
     }
     for expected, given in cases.items():
         torch.save({"model_state_dict": given}, tmp_path / "odd.pth")
         with pytest.raises(UserError, match="not a checkpoint of the published selector") as error:
             load_network(SELECTOR, tmp_path / "odd.pth", CPU)
         assert expected in str(error.value)
+
+
+def test_what_came_instead_of_a_checkpoint_is_said(tmp_path):
+    file = tmp_path / "download.pth"
+    with zipfile.ZipFile(tmp_path / "drive.zip", "w") as archive:
+        archive.writestr("weights/selector.pth", b"weights")
+    cases = {
+        b"\n<!DOCTYPE html><html>": "is a web page, not a checkpoint",
+        b"": "is empty",
+        (tmp_path / "drive.zip").read_bytes(): "is an archive that holds weights/selector.pth; unpack it",
+        pickle.dumps({"a": 1}, protocol=4)[:-3]: "cannot be read as a checkpoint",
+    }
+    for contents, expected in cases.items():
+        file.write_bytes(contents)
+        with pytest.raises(UserError, match=expected):
+            load_network(SELECTOR, file, CPU)
 
 
 @pytest.mark.parametrize("how", ["in a checkpoint", "torch legacy", "plain pickle", "old plain pickle", "as a name"])

@@ -73,6 +73,21 @@ def test_released_masks_and_regions_from_files(tmp_path: Path) -> None:
     assert "clip: done before, kept" in again.stderr
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == before
 
+    # Carried along instead: exemplars keep their masks, the map of regions is the same.
+    carried = [*command, "--corrector", "propagate", "--sequences", tmp_path / "only.json"]
+    result = invoke(*[part if part != "try" else "carried" for part in carried])
+    assert result.exit_code == 0, result.stderr
+    other = tmp_path / "out" / "folder_carried"
+    report = json.loads((other / "folder_report" / "clip.json").read_text())
+    assert report["model"] == "published, propagated"
+    for place, name in enumerate(names):
+        labels = np.asarray(Image.open(other / "folder_mask/clip" / f"{name}.png"))
+        for object_id, frames in report["exemplars"].items():
+            if place in frames:
+                assert ((labels == int(object_id)) == (recorded["labels"][place] == int(object_id))).mean() > 0.99
+        regions = (folder / "folder_semanmask/clip" / f"{name}.png" for folder in (out, other))
+        assert len({file.read_bytes() for file in regions}) == 1
+
 
 def test_oclr_from_flow_files_to_masks_and_whole_shapes(tmp_path: Path) -> None:
     recorded = recorded_flow()

@@ -24,6 +24,7 @@ from napari_appearrefine.engine.networks.attention import run_to_end
 from napari_appearrefine.engine.networks.inputs import normalised, resized_planes
 from napari_appearrefine.engine.networks.oclr import modal_masks
 from napari_appearrefine.engine.oclr_masks import OclrModel
+from napari_appearrefine.engine.published_selection import gather_inputs
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.engine.selection import select_exemplars
 from napari_appearrefine.engine.weights_store import WeightsStore, weights_named
@@ -67,10 +68,10 @@ def test_features(recorded, inputs, name, step):
 
 def test_error_map(recorded, inputs, masks):
     model = filled_model()
-    gathered = run_to_end(model.gather(inputs))
+    gathered = run_to_end(gather_inputs(inputs))
     for place in range(3):
         assert all((gathered.mask(frame, place) == masks[frame, place]).all() for frame in range(12))
-        results = [result for result in model.error_maps(gathered, place, range(12)) if result is not None]
+        results = [result for result in model.selection.error_maps(gathered, place, range(12)) if result is not None]
         assert [frames for frames, _ in results] == [range(8), range(8, 12)]
         maps = torch.cat([part for _, part in results]).numpy()
         assert worst(maps[:, :, ::8, ::8], recorded["error_map_sample"][:, place]) < TOLERANCE

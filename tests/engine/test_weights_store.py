@@ -49,6 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         mirror = self.server
         asked = self.headers.get("Range")
         mirror.ranges.append(asked)
+        if self.path != "/weights.pth":
+            self.send_error(404)
+            return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and mirror.knows_ranges else 0
         if start and start >= len(mirror.contents):
             self.send_response(416)
@@ -133,15 +136,29 @@ def test_another_file_at_the_address_is_refused(mirror: Mirror, entry: PublicWei
     assert [file.name for file in path.parent.iterdir()] == ["weights.json"]
     mirror.contents = b"<html>moved</html>"
     (path.parent / "weights.json").unlink()
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+    with pytest.raises(UserError, match=f"^The file at {mirror.address} is a web page"):
         WeightsStore().fetch(entry, lambda done, total: None)
     assert list(path.parent.iterdir()) == []
 
 
 def test_a_server_that_does_not_answer_is_named(entry: PublicWeights, mirror: Mirror) -> None:
     mirror.server_close()
-    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:\d+/weights\.pth could not be fetched"):
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:\d+/weights\.pth could not be fetched \(no connection"):
         WeightsStore().fetch(entry, lambda done, total: None)
+    with pytest.raises(UserError, match=r"weights\.pth could not be fetched \(no address that begins with http"):
+        WeightsStore().fetch(entry, lambda done, total: None, "weights.pth")
+
+
+def test_a_file_that_is_not_at_the_address_is_named(mirror: Mirror, entry: PublicWeights) -> None:
+    with pytest.raises(UserError, match=r"\(the server answers 404 Not Found\)"):
+        WeightsStore().fetch(entry, lambda done, total: None, mirror.address.replace("weights", "other"))
+
+
+def test_a_surplus_parameter_is_not_called_another_network(tmp_path: Path) -> None:
+    file = tmp_path / "selector.pth"
+    torch.save({**deterministic_weights(SELECTOR), "surplus": torch.ones(1)}, file)
+    with pytest.raises(UserError, match="is not a checkpoint of the published selector: it holds 1 parameters"):
+        WeightsStore().add(weights_named("selector"), file)
 
 
 def invoke(*arguments: object):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.files.names import natural_key
+from napari_appearrefine.files.names import natural_key, numbering_gap
 from napari_appearrefine.files.tiff_stack import find_layout
 from napari_appearrefine.files.video import as_dask, open_video
 
@@ -347,3 +347,19 @@ def test_complex_values_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.zeros((3, 20, 30), np.complex64))
     with pytest.raises(UserError, match="complex64"):
         open_video(tmp_path / "v.npy")
+
+
+@pytest.mark.parametrize(
+    ("names", "gap"),
+    [
+        (["00000", "00001", "00003"], ("00001", "00003")),
+        (["f0", "f5", "f15", "f20"], ("f5", "f15")),
+        (["00000", "00005", "00010"], None),
+        (["8", "9", "10"], None),
+        (["a1", "b", "c9"], None),
+        (["7"], None),
+        ([], None),
+    ],
+)
+def test_a_gap_in_the_numbering_is_found(names: list[str], gap: tuple[str, str] | None) -> None:
+    assert numbering_gap(names) == gap

@@ -38,7 +38,7 @@ def plain_errors() -> Iterator[None]:
     except UserError as error:
         _leave(str(error))
     except KeyboardInterrupt:
-        typer.echo("Interrupted. Every frame that was finished is kept.", err=True)
+        typer.echo("Interrupted. What was finished is kept.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         raise

@@ -27,6 +27,7 @@ class ProgressDisplay:
         self._stream = stream or sys.stderr
         self._in_terminal = self._stream.isatty()
         self._stage = ""
+        self._stage_finished = False
         self._bar: tqdm[None] | None = None
         self._stage_started = self._line_written = time.monotonic()
 
@@ -42,6 +43,7 @@ class ProgressDisplay:
         """Show one step."""
         if progress.stage != self._stage:
             self._stage = progress.stage
+            self._stage_finished = False
             self._stage_started = self._line_written = time.monotonic()
             self._close_bar()
         if self._in_terminal:
@@ -64,8 +66,9 @@ class ProgressDisplay:
     def _write_line(self, progress: Progress) -> None:
         now = time.monotonic()
         finished = progress.total > 0 and progress.done >= progress.total
-        if not finished and now - self._line_written < _SECONDS_BETWEEN_LINES:
+        if self._stage_finished if finished else now - self._line_written < _SECONDS_BETWEEN_LINES:
             return
+        self._stage_finished = finished
         self._line_written = now
         taken = now - self._stage_started
         if finished:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..core.errors import UserError
 from ..core.parameters import RefineParameters
 from ..files.released_layout import DATASETS
 from . import options
@@ -26,7 +29,20 @@ def _checkpoint(flag: str, other_name: str, what: str) -> typer.models.OptionInf
     return option
 
 
+@contextmanager
+def _flags_as_released() -> Iterator[None]:
+    """Let messages call the checkpoints' flags what the released program calls them."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for part in ("selector", "corrector"):
+            message = message.replace(f"--{part}-checkpoint", f"--ckpt_{part}")
+        raise UserError(message) from error
+
+
 @plain_errors()
+@_flags_as_released()
 def published(
     img_dir: Annotated[Path, _folder("--img_dir", "Frames: one folder of images for each clip.")],
     mask_dir: Annotated[Path, _folder("--mask_dir", "Masks to refine: one folder for each clip.")],
@@ -60,13 +76,21 @@ def published(
         Path | None, typer.Option("--sequences", metavar="FILE.json", help="A list of other clips' names.")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Do not split clips of YTVOS18m from 100 frames on.")] = False,
+    corrector: options.Corrector = RefineParameters.corrector,
+    edges: options.Edges = RefineParameters.edges,
+    sam_checkpoint: options.SamCheckpoint = None,
     device: options.Device = RefineParameters.device,
+    precision: options.Precision = "float32",
 ) -> None:
     """Run the published system on a data set, with the released program's flags, folders and file names."""
     parameters = RefineParameters(
         model="published",
+        corrector=corrector,
+        edges=edges,
+        sam_checkpoint=sam_checkpoint,
         exemplars=num_global_frames,
         device=device,
+        precision=precision,
         selector_checkpoint=ckpt_selector,
         corrector_checkpoint=ckpt_corrector,
         dino8=dino8,

@@ -18,9 +18,11 @@ from .. import __version__
 from ..core.errors import UserError
 from ..core.events import Progress, Report
 from ..core.parameters import RefineParameters
+from ..files.atomic import explained_write_errors
 from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
 from ..files.report import write_json
+from .jobs import check_refine_settings
 from .output import check_plain_folder
 from .progress import ProgressDisplay
 
@@ -110,20 +112,29 @@ class _Run:
     def __init__(self, settings: PublishedSettings, folders: ResultFolders) -> None:
         from ..engine.device import pick_device
         from ..engine.published import PublishedModel
+        from ..engine.refinement import with_other_repair
         from ..engine.weights_store import checkpoint_paths, file_sha256
 
         self._settings = settings
         self._folders = folders
-        self._model: PublishedModel = PublishedModel.load(
-            settings.refinement, pick_device(settings.refinement.device), settings.window
-        )
-        self._weights = [file_sha256(path) for path in checkpoint_paths(settings.refinement)]
+        parameters = settings.refinement
+        device = pick_device(parameters.device)
+        self._model: PublishedModel = PublishedModel.load(parameters, device, settings.window)
+        repair = with_other_repair(self._model, parameters, device)
+        self._repair = None if repair is self._model else repair
+        used = [*checkpoint_paths(parameters), *([parameters.sam_checkpoint] if parameters.sam_checkpoint else [])]
+        self._weights = [file_sha256(path) for path in used]
         self._measured: list[ClipResult] = []
 
     def refine(self, name: str, results: ResultFolders, display: ProgressDisplay) -> None:
         """Refine one clip, unless an earlier run has, and measure it."""
         settings = self._settings
         opened = open_released_clip(name, settings.images, settings.masks, settings.truth)
+        if opened.gap is not None:
+            before, after = opened.gap
+            typer.echo(
+                f"Note: {name}: no frame between {before} and {after}; refined without what is missing", err=True
+            )
         identity = self._identity(opened)
         if results.are_complete(name, opened.clip.frame_names) and _identity_in(results.report(name)) == identity:
             typer.echo(f"{name}: done before, kept", err=True)
@@ -160,16 +171,19 @@ class _Run:
             size=opened.size,
             parts=released_parts(len(clip)) if split else [range(len(clip))],
             masks_name=str(settings.masks / name),
+            repair=self._repair,
         )
         report_file = results.report(name)
-        report_file.unlink(missing_ok=True)
+        with explained_write_errors(report_file):
+            report_file.unlink(missing_ok=True)
         write: Callable[[CorrectedFrame], None] | None = None
         with closing(cast(Any, events)):
             for event in events:
                 if isinstance(event, Progress):
                     display.show(event)
                 elif isinstance(event, Report):
-                    report_file.parent.mkdir(parents=True, exist_ok=True)
+                    with explained_write_errors(report_file):
+                        report_file.parent.mkdir(parents=True, exist_ok=True)
                     write_json(report_file, {**event.to_json(), "identity": identity})
                 else:
                     # Folders are made with the first frame: a clip that fails before leaves nothing behind.
@@ -195,6 +209,9 @@ class _Run:
             __version__,
             *self._weights,
             settings.refinement.exemplars,
+            settings.refinement.corrector,
+            settings.refinement.edges,
+            settings.refinement.precision,
             settings.window,
             settings.whole,
             opened.size,
@@ -218,6 +235,7 @@ def _writer_of(name: str, opened: ReleasedClip, results: ResultFolders) -> Calla
 
 
 def _check(settings: PublishedSettings) -> None:
+    check_refine_settings(settings.refinement)
     if settings.queries != RELEASED_QUERIES:
         raise UserError(
             f"--num_queries is {settings.queries}, but the networks hold {RELEASED_QUERIES} object queries; leave it "

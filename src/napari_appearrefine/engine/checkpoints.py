@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +28,7 @@ DINO_PAGE = "github.com/facebookresearch/dino"
 PROJECT_PAGE = "the project page of the paper (www.robots.ox.ac.uk/~vgg/research/appear-refine)"
 _WRAPPERS = ("model_state_dict", "state_dict", "model", "teacher", "student")
 _PREFIXES = ("module.", "backbone.")
+_START = 512
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def load_network(network: KnownNetwork[Module], path: Path, device: torch.device
     UserError
         If the file is missing, damaged, holds code, or is not a checkpoint of this network.
     """
-    parameters = used_parameters(read_parameters(path, network), network)
+    parameters = used_parameters(read_parameters(path, network, network.flag), network)
     problem = what_differs(parameters, network)
     if problem:
         raise UserError(
@@ -117,15 +120,15 @@ def load_network(network: KnownNetwork[Module], path: Path, device: torch.device
     return module.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
 
 
-def read_parameters(path: Path, network: KnownNetwork[Any]) -> dict[str, Tensor]:
-    """Read the named tensors of a checkpoint file of any network; ``network`` is who asks, for messages.
+def read_parameters(path: Path, network: KnownNetwork[Any], flag: str = "") -> dict[str, Tensor]:
+    """Read the named tensors of a checkpoint file of any network; ``network`` and ``flag`` say who asks, for messages.
 
     Raises
     ------
     UserError
         If the file is missing, damaged, or holds anything but weights.
     """
-    named = read_weights(path, network.title, network.source, network.flag)
+    named = read_weights(path, network.title, network.source, flag)
     return {_without_prefixes(name): tensor for name, tensor in named.items() if tensor.is_floating_point()}
 
 
@@ -176,7 +179,9 @@ def _shapes(network: KnownNetwork[Any]) -> tuple[tuple[str, tuple[int, ...]], ..
 def _read_torch_file(path: Path) -> Any:
     ignored = [(_Ignored, name) for name in _READ_AS_NOTHING]
     try:
-        with torch.serialization.safe_globals(ignored):  # type: ignore[arg-type]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(ignored):  # type: ignore[arg-type]
+            # What torch warns of, a pickle of another protocol, is said below in one sentence if it cannot be read.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's reader refuses by one error class whatever is wrong; only its words tell code from noise.
@@ -195,6 +200,17 @@ def _read_torch_file(path: Path) -> Any:
 
 
 def _damaged(path: Path) -> UserError:
+    with path.open("rb") as file:
+        start = file.read(_START).lstrip().lower()
+    if not start:
+        return UserError(f"{path} is empty; download it again.")
+    if start.startswith((b"<!doctype html", b"<html")):
+        return UserError(f"{path} is a web page, not a checkpoint; download the file itself, with a browser.")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if not name.endswith("/")]
+        if inside and not any(name.endswith("data.pkl") for name in inside):
+            return UserError(f"{path} is an archive that holds {inside[0]}; unpack it, and give the checkpoint in it.")
     return UserError(f"{path} cannot be read as a checkpoint, it is damaged or of another kind; download it again.")
 
 
@@ -228,8 +244,10 @@ def what_differs(parameters: Mapping[str, Tensor], network: KnownNetwork[Any]) -
     if other is not None and other is not network:
         return f"it holds {other.title} (for {other.flag})"
     missing = [name for name in wanted if name not in given]
+    if len(missing) == len(wanted):
+        return f"it holds other weights, such as {next(iter(given))}" if given else "it holds no weights"
     if missing:
-        return f"{len(missing)} of its {len(wanted)} parameters are missing, such as {missing[0]}"
+        return f"it lacks {len(missing)} of its {len(wanted)} parameters, such as {missing[0]}"
     extra = [name for name in given if name not in wanted]
     if extra:
         return f"it holds {len(extra)} parameters that do not belong there, such as {extra[0]}"

@@ -154,7 +154,7 @@ class FeatureCache:
         Bytes to keep at most; the frames used longest ago leave first.
     """
 
-    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 128 << 20) -> None:
+    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 1 << 29) -> None:
         self._compute = compute
         self._size_of = size_of
         self._limit = limit

@@ -22,16 +22,14 @@ from .feature_store import weights_digest
 from .interface import ClipInputs
 from .networks.attention import run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
-from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes, small_image
-from .networks.selector import Selector, clip_scores, error_sums
+from .networks.inputs import HEIGHT, WIDTH, resized_planes, small_image
+from .networks.selector import Selector
 from .networks.vit import CHANNELS, DinoViT
 from .published_reuse import KeptWindows, find_scores
+from .published_selection import SelectorRun, gather_inputs, images_tensor, small_planes
 from .selection import select_exemplars
-from .selector_inputs import SelectorInputs, chunks_of, parts_of
 from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
-
-_KEPT_LEVELS = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ class PublishedModel:
             channels_last(self.corrector, device)
         self.device = device
         self.window = window
+        self.selection = SelectorRun(self.selector, device, precision)
         self._precision = precision
         self._absent: tuple[weakref.ref[ClipInputs], np.ndarray] | None = None
 
@@ -137,7 +136,7 @@ class PublishedModel:
             ``image`` (128, 224, 3) uint8, ``dino8`` (448, 384) and ``dino16`` (112, 384) float32.
         """
         small = small_image(image)
-        rgb = self._images(small[None])
+        rgb = images_tensor(small[None], self.device)
         with self._autocast():
             dino8, dino16 = (network(rgb)[0].float().cpu().numpy() for network in (self.dino8, self.dino16))
         return {"image": small, "dino8": dino8, "dino16": dino16}
@@ -188,14 +187,14 @@ class PublishedModel:
 
     def _scores(self, inputs: ClipInputs) -> Generator[Progress, None, tuple[np.ndarray, ...]]:
         """Return the (T, Q) scores and, if a group of objects is not full, the (T,) scores of empty masks."""
-        gathered = yield from self.gather(inputs)
+        gathered = yield from gather_inputs(inputs)
         places: list[int | None] = list(range(len(inputs.object_ids)))
         if any(None in group for group in object_groups(inputs.object_ids)):
             places.append(None)
-        done, total = 0, len(places) * self._scoring_steps(len(inputs.clip))
+        done, total = 0, len(places) * self.selection.steps(len(inputs.clip))
         columns = []
         for place in places:
-            steps = self._score_masks(gathered, place)
+            steps = self.selection.scores(gathered, place)
             while True:
                 yield Progress("Scoring masks", done, total)
                 try:
@@ -257,70 +256,14 @@ class PublishedModel:
             ]
             probabilities = torch.cat([each.logits for each in found], dim=1).sigmoid().cpu().numpy()
             parts = self._regions(found[0], len(window.final)) if regions else None
-            labels = [
-                labels_from_probabilities(probabilities[place], groups, size) for place in range(len(window.final))
-            ]
+            final = probabilities[: len(window.final)]
+            labels = [labels_from_probabilities(each, groups, size) for each in final]
             if kept is not None:
                 kept.keep(labels)
             for place, frame in enumerate(window.final):
                 yield CorrectedFrame(
                     frame, labels[place], None if parts is None else _region_labels(parts[place], size)
                 )
-
-    def gather(self, inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
-        """Gather what the selector needs of every frame, yielding progress."""
-        gathered = SelectorInputs(len(inputs.object_ids))
-        for frame in range(len(inputs.clip)):
-            yield Progress("Reading appearance", frame, len(inputs.clip))
-            found = inputs.features(frame)
-            gathered.append(found["image"], found["dino16"], _planes(inputs, frame, inputs.object_ids))
-        yield Progress("Reading appearance", len(inputs.clip), len(inputs.clip))
-        return gathered
-
-    def error_maps(
-        self, gathered: SelectorInputs, place: int | None, part: range
-    ) -> Iterator[tuple[range, Tensor] | None]:
-        """Predict where the masks of one object are wrong.
-
-        Frames are encoded before the attention between frames and decoded after it. The encoder's
-        levels take 3.4 MB a frame; those that find no room are computed again.
-
-        Parameters
-        ----------
-        gathered : SelectorInputs
-            The clip.
-        place : int or None
-            The object's place in the order of ids; None for empty masks.
-        part : range
-            Frames that are seen together, from :func:`parts_of`.
-
-        Yields
-        ------
-        tuple of range and Tensor, or None
-            A few frames and their error maps (B, 3, 128, 224), probabilities; None after a step of
-            work that gave no map yet.
-        """
-        kept: dict[int, list[Tensor]] = {}
-        room = _KEPT_LEVELS
-        embedded = []
-        for chunk in chunks_of(part):
-            for frame in chunk:
-                with self._autocast():
-                    levels = self._encode(gathered, place, frame)
-                    dino16 = self._tensor(gathered.dino16(frame)[None])
-                    embedded.append(self.selector.embed(levels[-1], dino16).float())
-                room -= sum(level.nbytes for level in levels)
-                if room > 0:
-                    kept[frame] = levels
-            yield None
-        related = yield from self.selector.relate(torch.cat(embedded))
-        for chunk in chunks_of(part):
-            maps = []
-            for frame in chunk:
-                with self._autocast():
-                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, place, frame)
-                    maps.append(self.selector.decode(related[part.index(frame)][None], levels).float())
-            yield chunk, torch.cat(maps)
 
     def memory(
         self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
@@ -335,7 +278,7 @@ class PublishedModel:
                 chosen: Sequence[int] = select_exemplars(column[:, None], {0: nothing}, count)[0]
             else:
                 column, chosen = scores[:, inputs.object_ids.index(object_id)], exemplars[object_id]
-            masks = [_planes(inputs, frame, (object_id,)) for frame in chosen]
+            masks = [small_planes(inputs, frame, (object_id,)) for frame in chosen]
             dino8 = [inputs.features(frame)["dino8"] for frame in chosen]
             objects.append(
                 ObjectExemplars(
@@ -350,10 +293,10 @@ class PublishedModel:
     def correct_window(self, inputs: ClipInputs, window: Window, group: ObjectGroup, memory: Memory) -> Corrected:
         """Correct the final frames of one window for one group of objects."""
         found = [inputs.features(frame) for frame in window.frames]
-        masks = np.stack([_planes(inputs, frame, group) for frame in window.frames])
+        masks = np.stack([small_planes(inputs, frame, group) for frame in window.frames])
         with self._autocast():
             corrected: Corrected = self.corrector(
-                self._images(np.stack([each["image"] for each in found])),
+                images_tensor(np.stack([each["image"] for each in found]), self.device),
                 self._tensor(masks.astype(np.float32)),
                 self._tensor(np.stack([each["dino8"] for each in found])),
                 torch.tensor(window.frames, device=self.device),
@@ -371,39 +314,13 @@ class PublishedModel:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _images(self, images: np.ndarray) -> Tensor:
-        """Turn small images (B, 128, 224, 3) uint8 into normalised ones, in the layout of the networks' weights."""
-        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
-        return self._tensor(normalised(images)).contiguous(memory_format=layout)
-
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self._precision)
-
-    def _encode(self, gathered: SelectorInputs, place: int | None, frame: int) -> list[Tensor]:
-        # One frame at a time: its finest level just fits the processor's cache.
-        mask = gathered.mask(frame, place).astype(np.float32)
-        return self.selector.encode(self._images(gathered.image(frame)[None]), self._tensor(mask[None, None]))
-
-    def _scoring_steps(self, frames: int) -> int:
-        parts = parts_of(frames)
-        return sum(2 * len(list(chunks_of(part))) + self.selector.number_of_steps(len(part)) for part in parts)
-
-    def _score_masks(self, gathered: SelectorInputs, place: int | None) -> Generator[None, None, np.ndarray]:
-        errors = torch.zeros(len(gathered))
-        for part in parts_of(len(gathered)):
-            for result in self.error_maps(gathered, place, part):
-                if result is not None:
-                    frames, maps = result
-                    errors[frames] = error_sums(maps).cpu()
-                yield
-        areas = [float(gathered.mask(frame, place).sum()) for frame in range(len(gathered))]
-        scores: np.ndarray = clip_scores(errors, torch.tensor(areas)).numpy()
-        return scores
 
     def _scores_of_absent(self, inputs: ClipInputs) -> np.ndarray:
         """Return the selector's (T,) scores of empty masks, which the released code computes for absent objects."""
         if self._absent is None or self._absent[0]() is not inputs:
-            scores = run_to_end(self._score_masks(run_to_end(self.gather(inputs)), None))
+            scores = run_to_end(self.selection.scores(run_to_end(gather_inputs(inputs)), None))
             self._absent = (weakref.ref(inputs), scores)
         return self._absent[1]
 
@@ -411,12 +328,3 @@ class PublishedModel:
 def _region_labels(regions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     planes = regions == np.arange(OBJECTS + SLOTS)[:, None, None]
     return labels_of(resized_planes(planes, size), range(1, OBJECTS + SLOTS + 1))
-
-
-def _planes(inputs: ClipInputs, frame: int, group: Sequence[int | None]) -> np.ndarray:
-    present = [object_id for object_id in group if object_id is not None]
-    planes = np.zeros((len(group), HEIGHT, WIDTH), bool)
-    if present:
-        places = [place for place, object_id in enumerate(group) if object_id is not None]
-        planes[places] = resized_planes(inputs.planes(frame, present))
-    return planes

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,6 +28,12 @@ from .reuse import RunStore
 from .rounds import correct_in_rounds
 from .selection import with_true_scores
 
+if TYPE_CHECKING:
+    import torch
+
+    from .builtin import BuiltinModel
+    from .published import PublishedModel
+
 
 def load_model(parameters: RefineParameters) -> RefinementModel:
     """Load the model that the parameters name.
@@ -40,18 +47,31 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
     model = _loaded(parameters, device)
     if device.type == "cpu":
         return model
-    return RetreatingModel(model, lambda: _loaded(parameters, torch.device("cpu")))
+    return RetreatingModel(model, lambda: _loaded(parameters, pick_device("cpu")))
 
 
 def _loaded(parameters: RefineParameters, device: torch.device) -> RefinementModel:
     if parameters.model == "published":
         from .published import PublishedModel
 
-        judge: PublishedModel | BuiltinModel = PublishedModel.load(parameters, device)
+        judge: BuiltinModel | PublishedModel = PublishedModel.load(parameters, device)
     else:
         from .builtin import BuiltinModel
 
         judge = BuiltinModel.load(device)
+    return with_other_repair(judge, parameters, device)
+
+
+def with_other_repair(
+    judge: BuiltinModel | PublishedModel, parameters: RefineParameters, device: torch.device
+) -> RefinementModel:
+    """Return the model with the corrector and the edges that the parameters name: itself if they are its own.
+
+    Raises
+    ------
+    UserError
+        If a checkpoint or a package that they need is missing, or not what it should be.
+    """
     model: RefinementModel = judge
     if parameters.corrector == "propagate":
         from .label_propagation import propagation_model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from .. import __version__
@@ -12,7 +14,7 @@ from ..core.clip import Clip, FrameSource, SourcePart
 from ..core.errors import UserError
 from ..core.events import Progress, Report
 from ..core.labels import object_areas
-from .interface import ClipInputs, FeatureCache
+from .interface import ClipInputs, FeatureCache, RefinementModel
 from .published import CorrectedFrame, PublishedModel
 from .refinement import bytes_of
 from .selection import select_exemplars
@@ -40,6 +42,7 @@ def refine_as_released(
     size: tuple[int, int],
     parts: Sequence[range],
     masks_name: str = "masks",
+    repair: RefinementModel | None = None,
 ) -> Iterator[Progress | CorrectedFrame | Report]:
     """Refine the masks of a clip, each part by itself.
 
@@ -59,6 +62,8 @@ def refine_as_released(
         The frames that are seen together, from :func:`released_parts` or the whole clip.
     masks_name : str
         What to call the masks in messages.
+    repair : RefinementModel, optional
+        What repairs the masks instead of the published corrector, which then gives the map of regions alone.
 
     Yields
     ------
@@ -83,7 +88,13 @@ def refine_as_released(
         best = select_exemplars(of_part, inputs.areas, exemplars)
         for object_id, frames in best.items():
             chosen[object_id] += [part[frame] for frame in frames]
-        for result in model.correct_frames(inputs, of_part, best, size, regions=True):
+        results: Iterator[Progress | CorrectedFrame] = model.correct_frames(inputs, of_part, best, size, regions=True)
+        if repair is not None:
+            results = _repaired(repair, _inputs_for(repair, inputs), of_part, best, results)
+        for result in results:
+            if isinstance(result, Progress):
+                yield result
+                continue
             frame = part[result.frame]
             yield CorrectedFrame(frame, result.labels, result.regions)
             yield Progress("Correcting frames", frame + 1, len(clip))
@@ -93,7 +104,7 @@ def refine_as_released(
         scores=[[round(float(score), 6) for score in row] for row in np.concatenate(scores)],
         exemplars=chosen,
         seconds=round(time.perf_counter() - started, 3),
-        model=model.name,
+        model=(repair or model).name,
         device=model.device.type,
         version=__version__,
         details={"parts": [[part.start, part.stop] for part in parts]},
@@ -113,3 +124,44 @@ def _inputs_of(
     in_part = {object_id: area[part.start : part.stop] for object_id, area in areas.items()}
     cache = FeatureCache(lambda frame: model.features(frames.rgb(frame)), bytes_of)
     return ClipInputs(frames, SourcePart(masks, part), in_part, cache, masks_name)
+
+
+def _inputs_for(repair: RefinementModel, inputs: ClipInputs) -> ClipInputs:
+    """Return the same clip with the features of another model, and with masks of the frames' size."""
+    cache = FeatureCache(lambda frame: repair.features(inputs.clip.rgb(frame)), bytes_of)
+    return replace(inputs, masks=_MasksAtSize(inputs.masks, inputs.clip.size), features=cache)
+
+
+def _repaired(
+    repair: RefinementModel,
+    inputs: ClipInputs,
+    scores: np.ndarray,
+    exemplars: Mapping[int, Sequence[int]],
+    released: Iterator[Progress | CorrectedFrame],
+) -> Iterator[Progress | CorrectedFrame]:
+    """Put the labels of another corrector in the place of the published one's."""
+    for event in repair.correct(inputs, scores, exemplars):
+        if isinstance(event, Progress):
+            yield event
+            continue
+        result = next(released)
+        assert isinstance(result, CorrectedFrame)
+        assert result.frame == event.frame
+        yield replace(result, labels=_resized(event.labels, result.labels.shape))
+
+
+class _MasksAtSize:
+    def __init__(self, masks: FrameSource, size: tuple[int, int]) -> None:
+        self._masks = masks
+        self.shape = (len(masks), *size)
+        self.dtype = masks.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        return _resized(np.asarray(self._masks[frame]), self.shape[1:])
+
+
+def _resized(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    return labels if labels.shape == size else cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)

@@ -266,11 +266,11 @@ class WeightsStore:
                 os.replace(fresh, target)
         except requests.RequestException as error:
             raise UserError(
-                f"{address} could not be fetched ({type(error).__name__}); what has come is kept: fetch again to go "
+                f"{address} could not be fetched ({_what_failed(error)}); what has come is kept: fetch again to go "
                 f"on, or download it by other means, then: napari-appearrefine weights add {weights.name} FILE"
             ) from error
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(str(error).replace(str(fresh), f"The file at {address}")) from error
         except ValueError as error:  # how pooch says that the hash is another one
             raise UserError(
                 f"{address} no longer gives the file that was fetched before (another SHA-256), so it was thrown away; "
@@ -317,10 +317,20 @@ def check_contents(weights: PublicWeights, path: Path) -> None:
     if not problem:
         return
     other = identify(given)
-    if other is not None:
+    if other is not None and other is not network:
         name = next(entry.name for entry in PUBLIC_WEIGHTS if entry.network is other)
         raise UserError(f"{path} is the checkpoint of {other.title} ({name}), not of {network.title} ({weights.name}).")
     raise UserError(f"{path} is not a checkpoint of {network.title}: {problem}.")
+
+
+def _what_failed(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}".rstrip()
+    if isinstance(error, ValueError):
+        return "no address that begins with http:// or https://"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    return "no connection, or it broke off" if isinstance(error, requests.ConnectionError) else type(error).__name__
 
 
 class _ResumedDownload:
@@ -332,7 +342,8 @@ class _ResumedDownload:
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
         there = self._part.stat().st_size if self._part.exists() else 0
-        headers = {"Range": f"bytes={there}-"} if there else {}
+        # Packed for the way, the bytes on the disk would not be those that a range counts.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={there}-"} if there else {})}
         with requests.get(url, headers=headers, stream=True, timeout=30) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 # Whole already, or longer than the file: what is wrong then, the checks that follow find.

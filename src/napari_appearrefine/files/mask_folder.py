@@ -16,7 +16,7 @@ from .images import TIFF_SUFFIXES, ImageKind, image_kind, unreadable
 from .names import numbered_files
 from .palette import YOUTUBE_VOS_COLOURS, davis_palette
 
-_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 # More colours than this are a photograph or soft edges, not objects.
 _MOST_COLOURS = 1024
 _WHITE = 255
@@ -57,7 +57,7 @@ class MaskFolder:
     """
 
     def __init__(self, folder: Path, clip: Clip | None = None) -> None:
-        files = numbered_files(folder, _MASK_SUFFIXES)
+        files = numbered_files(folder, MASK_SUFFIXES)
         if not files:
             lossy = numbered_files(folder, (".jpg", ".jpeg", ".webp"))
             reason = "only JPEG or WebP images, which blur ids; save masks as PNG" if lossy else "no masks"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from ..core.errors import UserError
@@ -38,6 +39,22 @@ def numbered_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
         if path.stem == following.stem:
             raise UserError(f"{folder} holds both {path.name} and {following.name}; keep one file for each frame.")
     return files
+
+
+def numbering_gap(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two neighbours whose numbers are further apart than most, or None.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In order. Nothing is said of names that do not end in a number.
+    """
+    numbers = [re.search(r"\d+$", name) for name in names]
+    steps = [int(after[0]) - int(before[0]) for before, after in pairwise(numbers) if before and after]
+    if len(steps) < len(names) - 1 or not steps:
+        return None
+    usual = median_low(steps)
+    return next(((names[i], names[i + 1]) for i, step in enumerate(steps) if step > usual), None)
 
 
 def existing(path: str | Path) -> Path:

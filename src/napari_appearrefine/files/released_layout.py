@@ -12,8 +12,8 @@ from pathlib import Path
 from ..core.clip import Clip
 from ..core.errors import UserError
 from .images import IMAGE_SUFFIXES, image_kind
-from .mask_folder import MaskFolder
-from .names import existing, natural_key, numbered_files
+from .mask_folder import MASK_SUFFIXES, MaskFolder
+from .names import existing, natural_key, numbered_files, numbering_gap
 from .video import open_video
 
 DATASETS = ("DAVIS17m", "YTVOS18m", "folder")
@@ -36,6 +36,8 @@ class ReleasedClip:
         Height and width of the result: the truth's, or the frames' where there is no truth.
     fingerprint : str
         Changes when a frame or a mask does: SHA-256 of the files' names, sizes and times.
+    gap : tuple of str or None
+        The first two frames between which the numbering leaves some out that neither frames nor masks have.
     """
 
     clip: Clip
@@ -43,6 +45,7 @@ class ReleasedClip:
     truth: Path | None
     size: tuple[int, int]
     fingerprint: str
+    gap: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -129,15 +132,33 @@ def open_released_clip(name: str, images: Path, masks: Path, truth: Path | None)
     """
     frames_folder, masks_folder = _folder_of(name, images, "frames"), _folder_of(name, masks, "masks")
     clip = open_video(frames_folder)
+    _check_frames_of_masks(masks_folder, clip, frames_folder)
     rough = MaskFolder(masks_folder, clip)
     if rough.without_file:
-        more = f" and {len(rough.without_file) - 1} more" if len(rough.without_file) > 1 else ""
         raise UserError(
-            f"{masks_folder} has no mask for the frame {rough.without_file[0]}{more}; give one for each frame."
+            f"{masks_folder} has no mask for the frame {_first_of(rough.without_file)}; give one for each frame."
         )
     truth_folder = None if truth is None else _folder_of(name, truth, "true masks")
+    if truth_folder is not None:
+        _check_frames_of_masks(truth_folder, clip, frames_folder)
     size = clip.size if truth_folder is None else _size_of(truth_folder)
-    return ReleasedClip(clip, rough, truth_folder, size, _fingerprint(frames_folder, masks_folder))
+    fingerprint = _fingerprint(frames_folder, masks_folder)
+    return ReleasedClip(clip, rough, truth_folder, size, fingerprint, numbering_gap(clip.frame_names))
+
+
+def _check_frames_of_masks(folder: Path, clip: Clip, frames_folder: Path) -> None:
+    """Refuse masks without a frame: paired in order, as elsewhere, they would be laid on other frames."""
+    frames = set(clip.frame_names)
+    without_frame = [path.stem for path in numbered_files(folder, MASK_SUFFIXES) if path.stem not in frames]
+    if without_frame:
+        raise UserError(
+            f"{frames_folder} has no frame {_first_of(without_frame)}, for which {folder} has a mask; "
+            "add it, or remove the mask."
+        )
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _listed(sequences: Path) -> list[str]:
