@@ -20,20 +20,20 @@ from napari_appearrefine.cli.simulation import remembering_engine, run_simulatio
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.evaluation.simulation import POLICIES
-from napari_appearrefine.files.masks import open_masks
 from napari_appearrefine.files.report import write_json
-from napari_appearrefine.files.video import open_video
+from robustness import read_clip
 
 
-def measure_clip(name: str, data: Path, cache: Path, policies: list[str], rounds: int, device: str) -> dict[str, Any]:
-    """Simulate all policies on one clip and return their figures, ready for JSON."""
-    clip = open_video(data / "JPEGImages" / "480p" / name)
-    truth = open_masks(data / "Annotations" / "480p" / name, clip)
+def measure_clip(
+    name: str, data: Path, cache: Path, policies: list[str], rounds: int, device: str, step: int
+) -> dict[str, Any]:
+    """Simulate all policies on every ``step``-th frame of one clip and return their figures, ready for JSON."""
+    clip, truth = read_clip(data, name, step)
     file = cache / f"{name}.npz"
     if not file.exists():
         raise UserError(f"{file} is missing; run davis_dev.py first, which keeps masks from motion there.")
     with np.load(file, allow_pickle=False) as kept:
-        masks = kept["masks"]
+        masks = kept["masks"][::step]
     refine, follow = remembering_engine(RefineParameters(device=device))
     results = [run_simulation(clip, masks, truth, refine, policy, rounds, follow=follow) for policy in policies]
     return {"clip": name, "frames": len(clip), "policies": [each.to_json() for each in results]}
@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clips", nargs="+", metavar="CLIP", help="only these clips")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=["suggested", "uniform", "random"])
     parser.add_argument("--rounds", type=int, default=3, help="corrected frames (default: 3)")
+    parser.add_argument("--step", type=int, default=1, help="use every so many-th frame (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
     parser.add_argument("--jobs", type=int, default=1, help="clips at a time (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
@@ -74,7 +75,16 @@ def main(arguments: list[str] | None = None) -> int:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(given.jobs, context, limit_threads, (threads,)) as pool:
             tasks = [
-                pool.submit(measure_clip, name, given.data, given.cache, given.policies, given.rounds, given.device)
+                pool.submit(
+                    measure_clip,
+                    name,
+                    given.data,
+                    given.cache,
+                    given.policies,
+                    given.rounds,
+                    given.device,
+                    given.step,
+                )
                 for name in names
             ]
             clips = []
@@ -86,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(table(clips))
     if given.json:
-        write_json(given.json, {"rounds": given.rounds, "clips": clips})
+        write_json(given.json, {"rounds": given.rounds, "step": given.step, "clips": clips})
     return 0
 
 

@@ -89,6 +89,9 @@ class UnchangedModel:
         yield Progress("Scoring masks", len(inputs.clip), len(inputs.clip))
         return np.stack(list(inputs.areas.values()), 1).astype(np.float32)
 
+    def confirmed(self, inputs, exemplars):
+        return exemplars
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:

@@ -52,6 +52,9 @@ class WilfulModel:
         yield Progress("Scoring masks", 1, 1)
         return np.tile(np.linspace(0.2, 0.6, len(inputs.clip), dtype=np.float32)[:, None], (1, len(inputs.areas)))
 
+    def confirmed(self, inputs, exemplars):
+        return exemplars
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
@@ -229,6 +232,23 @@ def test_an_interrupted_run_goes_on_where_it_stopped(fish):
     assert store.costs["correction"].reused >= 4
 
 
+def test_rounds_before_the_last_know_nothing_of_an_edit(model, fish):
+    clip, truth, rough = fish
+    store = RunStore()
+    _, first = finish(refine(clip, rough, model=model, store=store))
+    assert first.details["rounds"] == 3
+    for frames in ({6}, {2, 6}):
+        masks, guidance = corrected(truth, rough, frames)
+        second, report = finish(refine(clip, masks, model=model, guidance=guidance, store=store))
+        assert store.costs["correction"].computed <= len(clip)
+        assert store.costs["correction"].reused < len(clip)
+        assert store.costs["features"].computed == store.costs["score"].computed == 0
+        fresh, expected = finish(refine(clip, masks, model=model, guidance=guidance))
+        assert np.array_equal(second, fresh)
+        assert (report.exemplars, report.quality) == (expected.exemplars, expected.quality)
+        assert all(np.array_equal(second[frame], truth[frame]) for frame in frames)
+
+
 def test_frames_far_from_an_edit_are_not_computed_again(model):
     """Forty small frames that all differ; what is far from the edited one keeps its exemplars and its flow."""
     rng = np.random.default_rng(0)
@@ -238,12 +258,34 @@ def test_frames_far_from_an_edit_are_not_computed_again(model):
     drawn = masks.copy()
     drawn[2, 20:48, 16:48] = 1
     guidance = Guidance(truth={1: {2}})
-    store = RunStore()
+    store, parameters = RunStore(), RefineParameters(rounds=1)
     clip = Clip(video)
-    finish(refine(clip, masks, model=model, store=store))
-    finish(refine(clip, MasksWithTruth(masks, drawn, guidance), model=model, guidance=guidance, store=store))
+    finish(refine(clip, masks, parameters, model=model, store=store))
+    edited = MasksWithTruth(masks, drawn, guidance)
+    finish(refine(clip, edited, parameters, model=model, guidance=guidance, store=store))
     assert store.costs["score"].reused == 40
     assert 0 < store.costs["correction"].reused < 40 - 16
+
+
+def test_one_true_frame_overrules_a_fault_that_all_masks_share(model, fish):
+    """Every mask of a fish takes the same patch of background along; nothing but a person can tell."""
+    clip, truth, _ = fish
+    rough = truth.copy()
+    for frame, labels in enumerate(truth):
+        rows, columns = np.nonzero(labels == 1)
+        beside = np.zeros(labels.shape, bool)
+        beside[rows.min() : rows.max() + 1, max(columns.min() - 16, 0) : columns.min() + 4] = True
+        rough[frame][beside & (labels == 0)] = 1
+    masks, guidance = corrected(truth, rough, {3})
+    _, without = finish(refine(clip, rough, model=model))
+    refined, report = finish(refine(clip, masks, model=model, guidance=guidance))
+    assert len(without.exemplars[1]) > 2
+    assert len(report.exemplars[1]) < len(without.exemplars[1])
+
+    def excess(result: np.ndarray) -> int:
+        return np.count_nonzero((result == 1) & (truth != 1))
+
+    assert excess(refined) < 0.2 * excess(rough)
 
 
 def test_true_masks_reach_the_frames_around_them(model, fish):

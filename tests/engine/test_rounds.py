@@ -1,17 +1,17 @@
-"""Rounds of correction: they end by themselves, give every frame once, and keep what a person settled."""
+"""Rounds of correction: they end by themselves, each gives every frame, and what a person settled stays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Progress
-from napari_appearrefine.core.guidance import Guidance
-from napari_appearrefine.core.labels import object_areas
+from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
+from napari_appearrefine.core.labels import label_dtype, object_areas
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.rounds import KeptLabels, correct_in_rounds
 
@@ -25,22 +25,31 @@ class GrowingModel:
     limit: int
     spreads_exemplars: bool = True
     taught: list[dict] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
+
+    def confirmed(self, inputs, exemplars):
+        return exemplars
 
     def correct(self, inputs, scores, exemplars) -> Iterator[FrameLabels]:
         self.taught.append(exemplars)
+        self.seen.append(np.stack([inputs.labels(frame) for frame in range(len(inputs.clip))]))
         for frame in range(len(inputs.clip)):
             labels = inputs.labels(frame).copy()
             width = int((labels == 3).any(0).sum())
             if width < self.limit:
                 labels[10:20, 5 : 6 + width] = 3
-            yield FrameLabels(frame, labels.astype(np.uint8), {3: 0.5 + 0.05 * frame})
+            yield FrameLabels(frame, labels.astype(label_dtype(inputs.object_ids)), {3: 0.5 + 0.05 * frame})
 
 
-def run(model, masks, rounds, guidance=None):
+def run(model, masks, rounds, guidance=None, rough=None):
     clip = Clip(np.zeros((FRAMES, *SIZE, 3), np.uint8))
-    inputs = ClipInputs(clip, masks, object_areas(masks), lambda frame: None, "masks", guidance or Guidance())
-    labels, outcome = {}, None
-    events = correct_in_rounds(model, inputs, np.full((FRAMES, 1), 0.4, np.float32), 3, rounds)
+    rough = masks if rough is None else rough
+    areas = object_areas(masks)
+    inputs = ClipInputs(clip, masks, areas, lambda frame: None, "masks", guidance or Guidance())
+    labels, given, outcome = {}, [], None
+    before = replace(inputs, masks=rough, areas=object_areas(rough), guidance=inputs.guidance.without_settled())
+    scores = np.full((FRAMES, len(areas)), 0.4, np.float32)
+    events = correct_in_rounds(model, inputs, before, scores, 3, rounds)
     while True:
         try:
             event = next(events)
@@ -48,10 +57,11 @@ def run(model, masks, rounds, guidance=None):
             outcome = stop.value
             break
         if isinstance(event, FrameLabels):
-            assert event.frame not in labels
             labels[event.frame] = event.labels
+            given.append(event.frame)
         else:
             assert isinstance(event, Progress)
+    assert given == [*range(FRAMES)] * outcome.rounds
     return np.stack([labels[frame] for frame in range(FRAMES)]), outcome
 
 
@@ -89,6 +99,34 @@ def test_settled_pixels_stay_through_all_rounds(masks):
     assert outcome.quality[2, 0] == 1
 
 
+def test_what_a_person_drew_takes_part_in_the_last_round_alone(masks):
+    drawn = masks.copy()
+    drawn[2] = 0
+    drawn[2, 30:35, 30:35] = 3
+    guidance = Guidance(truth={3: frozenset({2})})
+    model = GrowingModel(9)
+    refined, outcome = run(model, MasksWithTruth(masks, drawn, guidance), 3, guidance, rough=masks)
+    assert outcome.rounds == 3
+    assert np.array_equal(refined[2], drawn[2])
+    assert np.array_equal(model.seen[0], masks)
+    assert [np.array_equal(seen[2], drawn[2]) for seen in model.seen] == [False, False, True]
+    assert 2 in model.taught[-1][3]
+    assert (refined[1] == 3).any(0).sum() == 6
+
+
+def test_an_object_without_a_rough_mask_gets_rounds_that_begin_with_what_was_drawn(masks):
+    drawn = masks.astype(np.uint16)
+    drawn[1, 30:35, 30:35] = 300
+    guidance = Guidance(truth={300: frozenset({1})})
+    model = GrowingModel(9)
+    refined, outcome = run(model, MasksWithTruth(masks, drawn, guidance), 3, guidance, rough=masks)
+    assert outcome.rounds == 5
+    assert [sorted(taught) for taught in model.taught] == [[3], [3], [3, 300], [3, 300], [3, 300]]
+    assert refined.dtype == np.uint16
+    assert np.array_equal(refined[1] == 300, drawn[1] == 300)
+    assert outcome.quality[1].tolist()[1] == 1
+
+
 def test_kept_labels_are_what_was_put_in():
     rng = np.random.default_rng(0)
     kept = KeptLabels((2, 30, 40), np.dtype(np.uint16))
@@ -98,4 +136,3 @@ def test_kept_labels_are_what_was_put_in():
     assert len(kept) == 2
     assert np.array_equal(np.stack([kept[0], kept[1]]), planes)
     assert kept.areas(7).tolist() == [np.count_nonzero(plane == 7) for plane in planes]
-    assert [result.frame for result in kept.results()] == [0, 1]

@@ -77,6 +77,9 @@ class BrightnessModel:
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
+    def confirmed(self, inputs, exemplars):
+        return exemplars
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, make_video
+from napari.layers import Labels
 
 from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.controller import RefineController, State, Task
+from napari_appearrefine.plugin.layers import FrameWriter, Written
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_refinement_fills_a_new_editable_layer_and_leaves_the_input_alone(model_
     np.testing.assert_array_equal(layer.colormap.map(OBJECT), rough.colormap.map(OBJECT))
     result = heard[-1]
     assert result.task is Task.REFINE
-    assert (result.written, result.kept, result.cancelled) == (FRAMES, [], False)
+    assert (len(result.finished), result.kept, result.cancelled) == (FRAMES, [], False)
     assert result.report.objects == [OBJECT]
     assert len(result.report.exemplars[OBJECT]) == 3
     assert not set(result.report.exemplars[OBJECT]) & {2, 5}
@@ -98,6 +100,23 @@ def test_persons_edit_of_a_later_frame_wins(model_viewer, manual_jobs, controlle
     others = [frame for frame in range(FRAMES) if frame != 5]
     np.testing.assert_array_equal(layer.data[others], make_truth()[others])
     assert heard[-1].kept == [5]
+
+
+def test_a_frame_that_comes_again_is_written_again_unless_a_person_edited_it():
+    first, second = make_truth(), make_truth()
+    second[:, :3, :3] = OBJECT
+    layer = Labels(make_rough_masks())
+    writer = FrameWriter(layer, make_rough_masks(), lambda frame: False)
+    assert {writer.write(frame, first[frame]) for frame in (2, 5)} == {Written.WRITTEN}
+    layer.data_setitem((np.array([5]), np.array([0]), np.array([0])), 9)
+    assert writer.write(2, second[2]) is Written.WRITTEN
+    assert writer.write(5, second[5]) is Written.KEPT
+    np.testing.assert_array_equal(layer.data[2], second[2])
+    assert layer.data[5, 0, 0] == 9
+    layer.undo()
+    np.testing.assert_array_equal(layer.data[5], first[5])
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, make_rough_masks())
 
 
 def test_stroke_during_the_run_stays_a_step_of_its_own(model_viewer, manual_jobs, controller):
@@ -170,7 +189,7 @@ def test_cancel_keeps_finished_frames_as_one_undo_step(model_viewer, manual_jobs
     manual_jobs.run()
     layer = refined(model_viewer)
     assert manual_jobs.closed
-    assert (heard[-1].cancelled, heard[-1].written, heard[-1].report) == (True, 4, None)
+    assert (heard[-1].cancelled, len(heard[-1].finished), heard[-1].report) == (True, 4, None)
     assert controller.state is State.FINISHED
     np.testing.assert_array_equal(layer.data[:4], make_truth()[:4])
     np.testing.assert_array_equal(layer.data[4:], make_rough_masks()[4:])

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_appearrefine.training.damage import KINDS, damage_clip, damage_plane
+from napari_appearrefine.training.damage import KINDS, LASTING, damage_clip, damage_plane, damage_throughout
 
 
 def _ellipse(shape=(120, 200), centre=(60, 90), radii=(25, 35)):
@@ -156,3 +156,18 @@ def test_quick_enough_for_training():
         damage_plane(plane, rng)
         times.append(time.perf_counter() - start)
     assert np.median(times) < 0.015  # about 2 ms on one free core; room for a busy one
+
+
+@pytest.mark.parametrize("kind", LASTING)
+def test_lasting_damage_lies_at_the_same_side_of_an_object_in_every_frame(kind):
+    clip = _clip()[:20]
+    before = clip.copy()
+    damaged = damage_throughout(clip, np.random.default_rng(2), (kind,))
+    assert np.array_equal(clip, before)
+    assert np.array_equal(damaged, damage_throughout(clip, np.random.default_rng(2), (kind,)))
+    assert {int(key) for key in np.unique(damaged)} <= {0, 1, 7}
+    faults = [(damaged[frame] == 1) != (clip[frame] == 1) for frame in (2, 15)]
+    assert all(fault.any() for fault in faults)
+    # The object moves a pixel a frame to the right, and the fault with it.
+    there = np.roll(faults[0], 13, axis=1)
+    assert _iou(there, faults[1]) > 0.7

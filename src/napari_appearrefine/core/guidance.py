@@ -52,6 +52,15 @@ class Guidance:
         """Return the frames of an object that count fully: true, and not banned."""
         return self.truth.get(object_id, frozenset()) - self.banned.get(object_id, frozenset())
 
+    @property
+    def any_settled(self) -> bool:
+        """Whether pixels of any object in any frame must stay as they are."""
+        return bool(self.truth or self.locked)
+
+    def without_settled(self) -> Guidance:
+        """Return what is left without true and locked masks: exemplars pinned and banned."""
+        return Guidance(self.pinned, self.banned)
+
     def settled(self, frame: int) -> list[int]:
         """Return the objects whose pixels must stay as they are in a frame: true or locked ones, ascending."""
         marks = (self.truth, self.locked)

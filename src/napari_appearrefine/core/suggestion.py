@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_REACH = 16.0
-_WITHOUT_MOTION = 0.3
-_DOUBT = 0.3
+# Measured on rendered scenes by benchmarks/annotator_constants.py, see there.
+_REACH = 32.0
+_WITHOUT_MOTION = 0.7
+_DOUBT = 0.27
 _FAIR = 0.75
 
 
@@ -41,11 +42,12 @@ def expected_gains(
     """Estimate how much the clip gains if one frame of one object is corrected.
 
     The correction of frame ``f`` is taken to help frame ``t`` by
-    ``k(f, t) = exp(-|f - t| / reach) * (0.3 + 0.7 w^2)``, where ``w`` is the product of the links between them: a
-    part of the help goes as far as the object can be followed. What is lost in ``t`` is ``1 - quality(t)``, and 0.3
-    more because estimates are not certain. As much of it as the best of the true frames helps is not gained again. So
+    ``k(f, t) = exp(-|f - t| / reach) * (0.7 + 0.3 w^2)``, where ``w`` is the product of the links between them: a
+    part of the help only goes as far as the object can be followed. What is lost in ``t`` is ``1 - quality(t)``,
+    and 0.27 more, by which estimates are too good where all masks share a fault. As much of it as the best of the
+    true frames helps is not gained again. So
 
-    ``gain(f) = sum_t (1.3 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
+    ``gain(f) = sum_t (1.27 - quality(t)) * max(k(f, t) - max_e k(e, t), 0)``, e over the true frames,
 
     which is the step of the greedy algorithm for the facility-location problem (Nemhauser, Wolsey and
     Fisher, "An analysis of approximations for maximizing submodular set functions", 1978).

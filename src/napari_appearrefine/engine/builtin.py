@@ -32,6 +32,7 @@ from .side_by_side import side_by_side
 
 _WITNESSES = 12
 _GOOD = 0.8
+_AGREES = 0.92
 _NO_SAY = float(np.log(0.8 / 0.2))
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
@@ -173,6 +174,31 @@ class BuiltinModel:
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+        """Leave out exemplars whose masks are not what the true frames alone would draw there.
+
+        A fault that is the same in all frames, such as a reflection that every mask includes, looks right to a
+        clip that agrees on it. A true frame does not have it, and must not be outvoted by exemplars that do.
+        """
+        true: dict[int, dict[int, float]] = {
+            key: dict.fromkeys(sorted(inputs.guidance.true_exemplars_of(key)), 1.0) for key in exemplars
+        }
+        left = {key: list(chosen) for key, chosen in exemplars.items()}
+        memories = self._memories(inputs)
+        for frame in sorted({frame for chosen in exemplars.values() for frame in chosen}):
+            doubted = [
+                key
+                for key, chosen in exemplars.items()
+                if frame in chosen and true[key] and frame not in inputs.guidance.exemplars_of(key)
+            ]
+            if doubted:
+                judges = weights_near(frame, {key: true[key] if key in doubted else {} for key in exemplars})
+                (agreement,) = self._scoring(inputs, frame, memories, judges, "judgement")()
+                for key in doubted:
+                    if agreement[inputs.object_ids.index(key)] < _AGREES:
+                        left[key].remove(frame)
+        return left
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
@@ -211,7 +237,7 @@ class BuiltinModel:
         return np.stack(likely), shares
 
     def _scoring(
-        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights
+        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, kind: str = "score"
     ) -> Callable[[], Arrays]:
         """Return what computes the (Q,) estimates of a frame."""
 
@@ -219,7 +245,7 @@ class BuiltinModel:
             draw = self._drawing(inputs, frame, memories(weights))
             return lambda: (np.array([estimated_iou(*pair) for pair in zip(*draw(), strict=True)], np.float32),)
 
-        return reused(inputs, "score", frame, weights, prepare, self._guesses_from(inputs, frame))
+        return reused(inputs, kind, frame, weights, prepare, self._guesses_from(inputs, frame))
 
     def _correction(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, truth: TruthAlongMotion
@@ -256,6 +282,7 @@ class BuiltinModel:
     def _truth_of(self, inputs: ClipInputs) -> TruthAlongMotion:
         size = self._grid(inputs)
 
+        @lru_cache(maxsize=_WITNESSES)
         def mask_of(frame: int, slot: int) -> np.ndarray:
             (plane,) = object_planes(inputs.labels(frame), [inputs.object_ids[slot]], size)
             return np.zeros(size, np.float32) if plane is None else plane.on(size)

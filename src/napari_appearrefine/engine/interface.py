@@ -52,6 +52,12 @@ class Results(Protocol):
     def keep(self, found: Found, arrays: tuple[np.ndarray, ...], seconds: float) -> None:
         """Keep what was not found and took so long to compute; may be called from any thread."""
 
+    def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
+        """Return what was remembered for the model and ``parts``, or None."""
+
+    def remember(self, kind: str, parts: Iterable[Any], value: Any, size: int) -> None:
+        """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
+
 
 @dataclass(frozen=True)
 class ClipInputs:
@@ -131,6 +137,9 @@ class RefinementModel(Protocol):
 
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
         """Judge every mask; yield progress, return (T, Q) float32, higher is better."""
+
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> Mapping[int, Sequence[int]]:
+        """Return the exemplars of each object id without those that masks which a person made speak against."""
 
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]

@@ -102,7 +102,11 @@ class PropagationModel:
 
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
         """Judge every mask as the judge does."""
-        return self._judge.score(replace(inputs, features=lambda frame: inputs.features(frame).base))
+        return self._judge.score(_as_judged(inputs))
+
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> Mapping[int, Sequence[int]]:
+        """Judge exemplars as the judge does."""
+        return self._judge.confirmed(_as_judged(inputs), exemplars)
 
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
@@ -177,6 +181,10 @@ def propagation_model(
     if parameters.dino8 is not None:
         return PropagationModel(judge, dino_tokens(load_network(DINO8, parameters.dino8, device), device))
     return PropagationModel(judge, _builtin_tokens)
+
+
+def _as_judged(inputs: ClipInputs) -> ClipInputs:
+    return replace(inputs, features=lambda frame: inputs.features(frame).base)
 
 
 def _builtin_tokens(_image: np.ndarray, features: Any) -> Tokens:

@@ -11,7 +11,7 @@ from .flow import flow_pair, inconsistency, warp
 from .interface import ClipInputs
 
 REACH = 16
-_SAY = 16.0
+_SAY = 8.0
 _PIXELS = 2.0
 _LOST = 20.0
 
@@ -24,7 +24,7 @@ class TruthAlongMotion:
 
     The flow is followed from frame to frame. A pixel is as reliable as the flow returns to it on the way back:
     misses of the single steps add up as independent errors do. Each true frame adds
-    ``16 * (2 m - 1) * r * exp(-(d - 1) / 16)`` to the log-odds of an object, with its moved mask ``m``,
+    ``8 * (2 m - 1) * r * exp(-(d - 1) / 16)`` to the log-odds of an object, with its moved mask ``m``,
     the distance ``d`` in frames and ``r = 1 / (1 + (miss / 2 pixels)^2)``. So where the motion can be followed the
     truth decides, and where it cannot - behind what passes in front, at what turns up anew - appearance does.
 
@@ -67,6 +67,8 @@ class TruthAlongMotion:
                 [results.image_digest(step) for step in _steps(frame, true)],
                 self._slots[true],
                 self._inputs.label_digest(true),
+                _SAY,
+                _PIXELS,
             ]
             for true in self.sources(frame)
         ]
@@ -90,16 +92,11 @@ class TruthAlongMotion:
         return total
 
     def _chain(self, frame: int, true: int) -> Chain:
-        chain: Chain | None = None
-        for step in _steps(frame, true)[-2::-1]:
-            known = self._chains.get((true, step))
-            if known is None:
-                known = self._longer(chain, step, step + (1 if true > step else -1))
-                self._chains[true, step] = known
-            chain = known
-        if chain is None:
-            raise ValueError(f"frame {frame} is the true one itself")
-        return chain
+        steps = _steps(frame, true)
+        known = next((place for place, step in enumerate(steps) if (true, step) in self._chains), len(steps) - 1)
+        for step, following in zip(steps[known - 1 :: -1], steps[known:0:-1], strict=True) if known else ():
+            self._chains[true, step] = self._longer(self._chains.get((true, following)), step, following)
+        return self._chains[true, frame]
 
     def _longer(self, chain: Chain | None, frame: int, following: int) -> Chain:
         there, back = self._flows(frame, following)

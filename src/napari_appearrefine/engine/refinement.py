@@ -118,8 +118,8 @@ def refine(
     Yields
     ------
     Progress, FrameLabels, Report
-        Progress of each stage, the labels of each frame once, and the report at the end. Closing
-        the generator cancels; what was yielded stays valid.
+        Progress of each stage, the labels of each frame, and the report at the end. A frame comes once a
+        round of the correction; the last one counts. Closing the generator cancels; what was yielded stays valid.
 
     Raises
     ------
@@ -155,7 +155,9 @@ def refine(
         inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
         scores = yield from _scores(model, inputs, judged, judged_areas)
         rounds = min(parameters.rounds, model.most_rounds)
-        outcome = yield from correct_in_rounds(model, inputs, scores, parameters.exemplars, rounds)
+        rough_areas = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}
+        rough = replace(inputs, masks=judged, areas=rough_areas, guidance=guidance.without_settled())
+        outcome = yield from correct_in_rounds(model, inputs, rough, scores, parameters.exemplars, rounds)
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
     seconds = time.perf_counter() - started

@@ -190,6 +190,14 @@ class Reuse:
         self._count(kind)
         return Found(kind, key, unpacked(data))
 
+    def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
+        """Return what was remembered for the model and ``parts``, or None."""
+        return self.store.kept_results.get(digest([kind, self.token, *parts]))
+
+    def remember(self, kind: str, parts: Iterable[Any], value: Any, size: int) -> None:
+        """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
+        self.store.kept_results.put(digest([kind, self.token, *parts]), value, size)
+
     def keep(self, found: Found, arrays: Arrays, seconds: float) -> None:
         """Keep what was not found and took so long to compute."""
         self._count(found.kind, seconds)

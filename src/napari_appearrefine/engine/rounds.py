@@ -1,4 +1,4 @@
-"""Correction in rounds: what one round repaired teaches the next, until little changes."""
+"""Correction in rounds: what one round repaired teaches the next, until little changes; truth comes last."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress
-from ..core.guidance import keep_settled
+from ..core.guidance import MasksWithTruth, keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
 from .selection import select_exemplars, with_true_scores
 from .spool import Spool
 
 _SETTLED = 0.005
+_ENTRY_BYTES = 400
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class Outcome:
 
 
 def correct_in_rounds(
-    model: RefinementModel, inputs: ClipInputs, scores: np.ndarray, exemplars: int, rounds: int
+    model: RefinementModel, inputs: ClipInputs, rough: ClipInputs, scores: np.ndarray, exemplars: int, rounds: int
 ) -> Generator[Progress | FrameLabels, None, Outcome]:
     """Choose exemplars and correct every frame, then again from what came out.
 
     The next round judges masks by how far the last one was sure of them. The rounds end when fewer
-    than 0.5 % of the objects' pixels changed, or after ``rounds``. A frame's labels are given once,
-    those of the last round.
+    than 0.5 % of the objects' pixels changed, or after ``rounds``. Each round gives the labels of every
+    frame, which replace those of the round before.
+
+    What a person drew or locked takes part in the last round alone, which there always is then. So the
+    rounds before it are those of an earlier run, which keeps them. For an object that is in no rough mask
+    such rounds are nothing; if there is one, ``rounds`` of them begin with what the person drew.
 
     Parameters
     ----------
@@ -53,6 +58,8 @@ def correct_in_rounds(
         Corrects.
     inputs : ClipInputs
         The clip, its masks and what a person decided.
+    rough : ClipInputs
+        The same without what the person drew and locked, so perhaps with fewer objects.
     scores : ndarray
         (T, Q) estimated quality of the masks, before a person made some of them true.
     exemplars, rounds : int
@@ -63,38 +70,118 @@ def correct_in_rounds(
     UserError
         If a person banned all frames of an object as exemplars.
     """
-    given = inputs
-    for number in range(1, rounds + 1):
-        chosen = select_exemplars(scores, inputs.areas, exemplars, model.spreads_exemplars, inputs.guidance)
-        if number == 1:
-            _check_exemplars(chosen)
-        stage = "Correcting frames" if rounds == 1 else f"Correcting frames (round {number} of at most {rounds})"
-        quality = np.full(scores.shape, np.nan)
-        kept = KeptLabels((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
-        changed, done = _Change(), 0
-        yield Progress(stage, 0, len(inputs.clip))
+    _check_exemplars(inputs)
+    known = [slot for slot, object_id in enumerate(inputs.areas) if object_id in rough.areas]
+    before = rounds - 1 if known and inputs.guidance.any_settled else 0
+    after = 1 if before and len(known) == len(inputs.areas) else rounds
+    steps = _Rounds(model, inputs, exemplars, before + after)
+    if before:
+        last = yield from steps.take(before, rough, scores[:, known])
+        scores = np.zeros(scores.shape, np.float32)
+        scores[:, known] = np.nan_to_num(last.quality)
+        start = _with_settled(last.labels, inputs)
+    else:
+        start = inputs
+    last = yield from steps.take(after, start, scores)
+    return Outcome(last.exemplars, last.quality, steps.taken)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round gave: labels, estimated quality, who taught, and the share of pixels that changed.
+
+    The last one of all keeps no labels.
+    """
+
+    labels: KeptLabels
+    quality: np.ndarray
+    exemplars: dict[int, list[int]]
+    changed: float
+
+
+@dataclass
+class _Rounds:
+    """Takes rounds, ``most`` in all, and counts them; whatever they give, ``given`` tells what is settled."""
+
+    model: RefinementModel
+    given: ClipInputs
+    exemplars: int
+    most: int
+    taken: int = 0
+
+    def take(
+        self, count: int, inputs: ClipInputs, scores: np.ndarray
+    ) -> Generator[Progress | FrameLabels, None, _Round]:
+        """Correct at most ``count`` times, each time from what came out."""
+        parts = self._depends_on(inputs, scores)
+        while True:
+            self.taken, count = self.taken + 1, count - 1
+            last = yield from self._remembered(inputs, scores, [*parts, self.taken] if parts else [])
+            if not count or last.changed < _SETTLED:
+                return last
+            areas = {key: last.labels.areas(key) for key in inputs.areas}
+            inputs = replace(inputs, masks=last.labels, areas=areas)
+            scores = np.nan_to_num(last.quality).astype(np.float32)
+
+    def _remembered(
+        self, inputs: ClipInputs, scores: np.ndarray, parts: list[Any]
+    ) -> Generator[Progress | FrameLabels, None, _Round]:
+        reuse = inputs.reuse
+        if reuse is None or not parts or self.taken == self.most:
+            return (yield from self._round(inputs, scores))
+        # Rounds before what a person drew takes part need not be shown again: only what follows from them counts.
+        if self.given.guidance.any_settled:
+            known: _Round | None = reuse.recall("round", parts)
+            if known is not None:
+                return known
+        found = yield from self._round(inputs, scores)
+        reuse.remember("round", parts, found, found.labels.nbytes)
+        return found
+
+    def _depends_on(self, inputs: ClipInputs, scores: np.ndarray) -> list[Any]:
+        """Return all that rounds depend on, for a digest; nothing for those that know what a person drew."""
+        reuse = inputs.reuse
+        if reuse is None or inputs.guidance.any_settled:
+            return []
+        frames = [[reuse.image_digest(frame), inputs.label_digest(frame)] for frame in range(len(inputs.clip))]
+        return [self.exemplars, inputs.object_ids, inputs.guidance.to_json(), scores, frames]
+
+    def _round(self, inputs: ClipInputs, scores: np.ndarray) -> Generator[Progress | FrameLabels, None, _Round]:
+        settled = self.given if inputs.guidance.any_settled else inputs
+        chosen, quality = self._chosen(inputs, scores), np.full(scores.shape, np.nan)
+        kept, change = KeptLabels.of(inputs), _Change()
         weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
-        for event in model.correct(inputs, weighed, chosen):
+        for event in self._corrected(inputs, weighed, chosen):
             if isinstance(event, Progress):
                 yield event
                 continue
-            result = _settled(event, given)
+            result = _settled(event, settled)
             quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
-            if number < rounds:
-                changed.add(inputs.labels(result.frame), result.labels)
+            if self.taken < self.most:
+                change.add(inputs.labels(result.frame), result.labels)
                 kept.put(result)
-            else:
-                yield result
-            done += 1
-            yield Progress(stage, done, len(inputs.clip))
-        if number == rounds:
-            break
-        if changed.share < _SETTLED:
-            yield from kept.results()
-            break
-        inputs = replace(inputs, masks=kept, areas={key: kept.areas(key) for key in inputs.areas})
-        scores = np.nan_to_num(quality).astype(np.float32)
-    return Outcome(chosen, quality, number)
+            yield _settled(event, self.given)
+        return _Round(kept, quality, chosen, change.share)
+
+    def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
+        guidance, spread = inputs.guidance, self.model.spreads_exemplars
+        chosen = select_exemplars(scores, inputs.areas, self.exemplars, spread, guidance)
+        if not guidance.truth:
+            return chosen
+        return {key: list(frames) for key, frames in self.model.confirmed(inputs, chosen).items()}
+
+    def _corrected(
+        self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]
+    ) -> Iterator[Progress | FrameLabels]:
+        name, done, frames = "Correcting frames", 0, len(inputs.clip)
+        if self.most > 1:
+            name += f" (round {self.taken} of at most {self.most})"
+        yield Progress(name, 0, frames)
+        for event in self.model.correct(inputs, scores, chosen):
+            yield event
+            if isinstance(event, FrameLabels):
+                done += 1
+                yield Progress(name, done, frames)
 
 
 @dataclass
@@ -128,7 +215,17 @@ class KeptLabels:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     _planes: Spool = field(default_factory=Spool)
-    _frames: dict[int, tuple[int, dict[int, float], dict[int, int]]] = field(default_factory=dict)
+    _frames: dict[int, tuple[int, dict[int, int]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: ClipInputs) -> KeptLabels:
+        """Return room for the labels of a clip."""
+        return cls((len(inputs.clip), *inputs.clip.size), np.dtype(label_dtype(inputs.object_ids)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the labels take, roughly."""
+        return self._planes.memory + _ENTRY_BYTES * len(self._frames)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -141,22 +238,18 @@ class KeptLabels:
         """Keep the labels of a frame."""
         counts = np.bincount(result.labels.ravel())
         areas = {int(key): int(counts[key]) for key in np.flatnonzero(counts)}
-        self._frames[result.frame] = len(self._planes), dict(result.quality), areas
+        self._frames[result.frame] = len(self._planes), areas
         self._planes.append(result.labels.astype(self.dtype))
 
     def areas(self, object_id: int) -> np.ndarray:
         """Return the (T,) areas of an object in pixels."""
-        return np.array([self._frames[frame][2].get(object_id, 0) for frame in range(len(self))], np.int64)
-
-    def results(self) -> Iterator[FrameLabels]:
-        """Give what was kept, frame by frame."""
-        for frame, (place, quality, _) in sorted(self._frames.items()):
-            yield FrameLabels(frame, self._planes[place], quality)
+        return np.array([self._frames[frame][1].get(object_id, 0) for frame in range(len(self))], np.int64)
 
 
-def _check_exemplars(chosen: dict[int, list[int]]) -> None:
-    for object_id, frames in chosen.items():
-        if not frames:
+def _check_exemplars(inputs: ClipInputs) -> None:
+    for object_id, area in inputs.areas.items():
+        banned = list(inputs.guidance.banned.get(object_id, ()))
+        if not inputs.guidance.exemplars_of(object_id) and np.isin(np.flatnonzero(area), banned).all():
             raise UserError(
                 f"All frames with object {object_id} are banned as exemplars; allow at least one, or pin a good one."
             )
@@ -169,4 +262,17 @@ def _settled(result: FrameLabels, inputs: ClipInputs) -> FrameLabels:
         return result
     quality = {key: value for key, value in result.quality.items() if key not in settled}
     quality |= {key: 1.0 for key, frames in inputs.guidance.truth.items() if result.frame in frames}
-    return FrameLabels(result.frame, keep_settled(result.labels, inputs.labels(result.frame), settled), quality)
+    labels = result.labels.astype(label_dtype(inputs.object_ids))
+    return FrameLabels(result.frame, keep_settled(labels, inputs.labels(result.frame), settled), quality)
+
+
+def _with_settled(labels: KeptLabels, given: ClipInputs) -> ClipInputs:
+    """Return the inputs with masks from the last round, in which settled objects are as they are given."""
+    masks = MasksWithTruth(labels, given.masks, given.guidance)
+    areas = {key: labels.areas(key) for key in given.areas}
+    for frame in range(len(labels)):
+        if given.guidance.settled(frame):
+            counts = np.bincount(masks[frame].ravel(), minlength=max(areas) + 1)
+            for object_id, area in areas.items():
+                area[frame] = counts[object_id]
+    return replace(given, masks=masks, areas=areas)

@@ -142,6 +142,10 @@ class SamEdgesModel:
         """Judge every mask as the model does."""
         return self._model.score(inputs)
 
+    def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> Mapping[int, Sequence[int]]:
+        """Judge exemplars as the model does."""
+        return self._model.confirmed(inputs, exemplars)
+
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels | Progress]:

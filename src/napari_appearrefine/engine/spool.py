@@ -43,6 +43,11 @@ class Spool:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that it takes at most."""
+        return min(self._end, _IN_MEMORY)
+
     def append(self, array: np.ndarray) -> None:
         """Put an array of any shape and dtype at the end."""
         raw = np.ascontiguousarray(array).tobytes()

@@ -69,8 +69,8 @@ class RunResult:
         (T, Y, X) what the masks, or the layer with the result, held when the run began.
     report : Report or None
         The engine's report; None if the run did not come to its end.
-    written : int
-        Frames that were finished.
+    finished : set of int
+        Frames that were written.
     kept : list of int
         Frames that a person edited during the run and that were left alone.
     cancelled, undone : bool
@@ -82,7 +82,7 @@ class RunResult:
     layer: Labels | None = None
     baseline: np.ndarray | None = None
     report: Report | None = None
-    written: int = 0
+    finished: set[int] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)
     cancelled: bool = False
     undone: bool = False
@@ -309,10 +309,11 @@ class RefineController:
             run.result.undone = run.closed = True
             self.cancel()
             return
-        if outcome is Written.KEPT:
+        if outcome is Written.WRITTEN:
+            run.result.finished.add(event.frame)
+        elif event.frame not in run.result.kept:
             run.result.kept.append(event.frame)
-        else:
-            run.result.written += 1
+            run.result.finished.discard(event.frame)
         if event.whole:
             shape = (run.result.frames, *event.labels.shape)
             run.shapes = run.shapes or WholeShapeLayers(self._viewer.add_layer, shape, run.name, run.like)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -229,8 +230,8 @@ class FrameWriter:
     layer : Labels
         The layer; its data is a writable array.
     baseline : ndarray
-        (T, Y, X) content of the layer when the run began. A frame that differs from it was
-        changed by a person since and is left alone.
+        (T, Y, X) content of the layer when the run began. A frame that differs from it, or from what was
+        written into it last, was changed by a person since and is left alone.
     is_shown : callable
         Tells whether a frame is on the screen now; only such frames are drawn.
     """
@@ -240,9 +241,10 @@ class FrameWriter:
         self._baseline = baseline
         self._is_shown = is_shown
         self._first_change: Any = None
+        self._written: dict[int, bytes] = {}
 
     def write(self, frame: int, labels: np.ndarray) -> Written:
-        """Write one frame; (Y, X) uint8 or uint16, ids that fit the layer's dtype.
+        """Write one frame, perhaps again; (Y, X) uint8 or uint16, ids that fit the layer's dtype.
 
         Raises
         ------
@@ -258,7 +260,8 @@ class FrameWriter:
                 "remove or rename that layer and run again."
             )
         current = data[frame]
-        if not np.array_equal(current, self._baseline[frame]):
+        last = self._written.get(frame) or _digest(self._baseline[frame])
+        if _digest(current) != last:
             return Written.KEPT
         rows, columns = np.nonzero(current != labels)
         if rows.size:
@@ -272,6 +275,7 @@ class FrameWriter:
             with _sliced(self.layer), self.layer.block_history():
                 self.layer.data_setitem(indices, values, refresh=self._is_shown(frame))
             self._join_step()
+        self._written[frame] = _digest(data[frame])
         return Written.WRITTEN
 
     def _history(self) -> Any:
@@ -389,6 +393,10 @@ def colour_of(layer: Labels, object_id: int) -> tuple[int, int, int]:
     """Return an object's colour in a Labels layer: red, green, blue, 0..255."""
     red, green, blue = (round(255 * float(part)) for part in layer.colormap.map(object_id)[:3])
     return red, green, blue
+
+
+def _digest(labels: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(labels).data, digest_size=16).digest()
 
 
 def _index_dtype(length: int) -> type[np.uint16] | type[np.uint32]:

@@ -28,11 +28,11 @@ def _headline(result: RunResult) -> str:
     assert result.layer is not None
     verb = {Task.REFINE: "Refined", Task.PROPOSE: "Judged", Task.FIND_MASKS: "Found masks in"}[result.task]
     if result.cancelled:
-        return f"Cancelled. The {result.written} finished frames of {result.frames} are in “{result.layer.name}”."
+        return f"Cancelled. The {len(result.finished)} finished frames of {result.frames} are in “{result.layer.name}”."
     seconds = "" if result.report is None else f" in {_duration(result.report.seconds)}"
     if result.task is Task.PROPOSE:
-        return f"{verb} {result.written} frames{seconds}."
-    return f"{verb} {result.written} frames{seconds}. The result is “{result.layer.name}”."
+        return f"{verb} {len(result.finished)} frames{seconds}."
+    return f"{verb} {len(result.finished)} frames{seconds}. The result is “{result.layer.name}”."
 
 
 def _examples(result: RunResult) -> list[str]:

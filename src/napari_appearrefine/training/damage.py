@@ -26,6 +26,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
     }
 )
 KINDS = tuple(FAULTS)
+LASTING = ("holes", "drag", "halo")
 _FREQUENCY = {"halo": 3.0, "holes": 4.0, "drift": 2.0, "drag": 4.0, "wrong": 2.0, "nothing": 1.5, "wobble": 1.5}
 
 
@@ -133,6 +134,32 @@ def damage_clip(
         for frame, extent in zip(frames, extents, strict=True):
             damaged[frame] = _damage_frame(masks[frame], object_ids, seeds, strength * extent, kinds)
     return damaged, np.sort(np.concatenate([present[run] for run in runs])) if runs else np.empty(0, np.int64)
+
+
+def damage_throughout(masks: np.ndarray, rng: np.random.Generator, kinds: Sequence[str] = LASTING) -> np.ndarray:
+    """Damage every frame in the same way and at the same side of each object: faults that all frames agree on.
+
+    Parameters
+    ----------
+    masks : ndarray
+        (T, Y, X) integer labels, 0 for background.
+    rng : numpy.random.Generator
+        Source of every random choice.
+    kinds : sequence of str
+        Which of :data:`KINDS` to draw from, one for each object.
+
+    Returns
+    -------
+    ndarray
+        (T, Y, X) of the dtype of ``masks``, a new array.
+    """
+    object_ids = [int(label) for label in np.unique(masks) if label]
+    faults = {key: (FAULTS[_draw_kind(rng, kinds)], int(rng.integers(2**63))) for key in object_ids}
+    damaged = np.zeros_like(masks)
+    for frame, labels in enumerate(masks):
+        for key, (fault, seed) in faults.items():
+            damaged[frame][fault(labels == key, np.random.default_rng(seed), 1.0)] = key
+    return damaged
 
 
 def _damage_frame(
