@@ -86,6 +86,7 @@ def test_refine_writes_indexed_png_and_report(video: Path, masks: Path, tmp_path
     arguments = ["refine", video, "--masks", masks, "-o", out, "--report", report_file, "--device", "cpu"]
     result = runner.invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(f"Refining {FRAMES} frames, 1 object: at most about 1 s (on two ")
     assert sorted(file.name for file in out.iterdir()) == [f"{frame:05d}.png" for frame in range(FRAMES)]
     with Image.open(out / "00000.png") as picture:
         assert picture.mode == "P"

@@ -53,6 +53,10 @@ def test_layer_loads_nothing_forbidden(layer: str) -> None:
     assert not loaded_by(modules) & set(FORBIDDEN[layer])
 
 
+def test_what_a_run_will_take_is_known_without_torch() -> None:
+    assert "torch" not in loaded_by(["napari_appearrefine.engine.expectation"])
+
+
 def test_importing_the_package_loads_neither_torch_nor_napari() -> None:
     loaded = loaded_by(["napari_appearrefine"])
     assert "napari_appearrefine" in loaded

@@ -17,8 +17,10 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures, weights_digest
-from napari_appearrefine.engine.resources import CACHE_VARIABLE, MEMORY_VARIABLE, resources
+from napari_appearrefine.engine.resources import MEMORY_VARIABLE, resources
+from napari_appearrefine.engine.result_store import ResultStore, packed, unpacked
 from napari_appearrefine.engine.reuse import RunStore
+from napari_appearrefine.files.cache_folder import CACHE_VARIABLE
 
 
 class MeanModel:
@@ -162,3 +164,30 @@ def test_unusable_resources_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv(MEMORY_VARIABLE, "much")
     with pytest.raises(UserError, match=r"NAPARI_APPEARREFINE_MEMORY_LIMIT is 'much'"):
         resources(RefineParameters())
+
+
+def test_a_long_video_does_not_push_out_its_own_features(tmp_path: Path) -> None:
+    tensors = {"values": torch.zeros(1000)}
+    FeatureStore(tmp_path).write("old", tensors)
+    os.utime(tmp_path / "old.safetensors", (0, 0))
+    store = FeatureStore(tmp_path, limit=30_000)
+    for index in range(20):
+        store.write(f"key{index}", tensors)
+    left = {path.stem for path in tmp_path.iterdir()}
+    assert "old" not in left
+    assert left == {f"key{index}" for index in range(len(left))}
+    assert 5 < len(left) < 8
+
+
+def test_results_are_found_again_unless_they_are_damaged(tmp_path: Path) -> None:
+    arrays = (np.arange(12, dtype=np.uint16).reshape(3, 4), np.array([0.5, np.nan], np.float32))
+    ResultStore(tmp_path).write(b"key", packed(arrays))
+    data = ResultStore(tmp_path).read(b"key")
+    assert data is not None
+    for found, given in zip(unpacked(data), arrays, strict=True):
+        assert found.dtype == given.dtype
+        assert np.array_equal(found, given, equal_nan=True)
+    assert ResultStore(tmp_path).read(b"other") is None
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-4])
+    assert ResultStore(tmp_path).read(b"key") is None

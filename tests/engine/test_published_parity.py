@@ -17,6 +17,7 @@ from published_reference import (
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.engine import selector_inputs
 from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.networks.attention import run_to_end
@@ -69,11 +70,26 @@ def test_error_map(recorded, inputs, masks):
     model = filled_model()
     gathered = run_to_end(gather_inputs(inputs))
     for place in range(3):
-        assert (gathered.masks(place) == masks[:, place]).all()
-        results = [result for result in model.selection.error_maps(gathered, masks[:, place]) if result is not None]
-        assert [start for start, _ in results] == [0, 8]
+        assert all((gathered.mask(frame, place) == masks[frame, place]).all() for frame in range(12))
+        results = [result for result in model.selection.error_maps(gathered, place, range(12)) if result is not None]
+        assert [frames for frames, _ in results] == [range(8), range(8, 12)]
         maps = torch.cat([part for _, part in results]).numpy()
         assert worst(maps[:, :, ::8, ::8], recorded["error_map_sample"][:, place]) < TOLERANCE
+
+
+def test_scores_of_a_clip_that_is_seen_in_parts(inputs, monkeypatch):
+    monkeypatch.setattr(selector_inputs, "MOST_TOGETHER", 5)
+    steps, progress = filled_model().score(inputs), []
+    while True:
+        try:
+            progress.append(next(steps))
+        except StopIteration as end:
+            scores = end.value
+            break
+    assert scores.sum(axis=0) == pytest.approx(1, abs=1e-5)
+    assert progress[-1].done == progress[-1].total
+    done = {each.done for each in progress if each.stage == "Scoring masks"}
+    assert done == set(range(progress[-1].total + 1))
 
 
 def test_scores_and_exemplars(recorded, inputs):

@@ -31,7 +31,7 @@ def follow(discs: Sequence[Disc], frames: int, limit: int | None = None) -> tupl
     chosen = choose_objects(tracker.tracks, tracker.neighbourhoods, tracker.absorptions, frames, limit)
     ids = np.zeros(len(tracker.tracks) + 1, int)
     ids[list(chosen)] = list(chosen.values())
-    return tracker, np.stack([ids[plane.unpack()] for plane in tracker.labels])
+    return tracker, np.stack([ids[plane] for plane in tracker.labels])
 
 
 def identities(discs: Sequence[Disc], found: np.ndarray) -> list[list[int]]:

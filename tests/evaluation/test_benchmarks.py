@@ -159,7 +159,8 @@ def test_stages_are_split_at_their_progress(tmp_path):
     assert list(stages) == ["selection", "correction"]
     assert all(figures["peak_memory"] > 2**20 for figures in stages.values())
     stages["selection"]["seconds_a_frame"], stages["correction"]["seconds_a_frame"] = 0.03, 0.01
-    again = {"selection, 2nd run": {"seconds_a_frame": 0.01, "peak_memory": 2**30}}
+    figures = {"seconds_a_frame": 0.01, "processor_seconds_a_frame": 0.02, "peak_memory": 2**30}
+    again = {"selection, 2nd run": figures}
     work = {"run": "refinement", "model": "builtin", "operations_a_frame": 2e9, "peak_operations": 2e11}
     results = [{"frames": n, "stages": stages | again, **work} for n in (50, 100)]
     json.dumps(results)
@@ -171,3 +172,18 @@ def test_stages_are_split_at_their_progress(tmp_path):
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(RuntimeError, match="no report"):
         script._timed(iter(events[:2]), {"": "selection"}, 2)
+
+
+def test_long_videos_are_rendered_and_their_growth_is_told(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))  # as for a script that is run
+    script = _script("long_videos")
+    frames, masks = (script.RenderedFrames(500, (64, 96), is_mask) for is_mask in (False, True))
+    assert frames[3].shape == frames.shape[1:] == (64, 96, 3)
+    assert masks[4].shape == (64, 96)
+    assert 0 < np.count_nonzero(masks[3]) < np.count_nonzero(masks[4])
+    assert not np.array_equal(frames[3], frames[259])
+    results = [
+        {"stage": "refinement", "frames": count, "processor_seconds": seconds, "peak_memory": memory}
+        for count, seconds, memory in ((100, 5, 400e6), (1600, 80, 410e6), (6400, 321, 440e6))
+    ]
+    assert script.table(results).splitlines()[1].endswith("x 2.00    x 1.10")

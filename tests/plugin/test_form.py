@@ -23,7 +23,10 @@ def test_form_is_made_from_the_parameters(qtbot):
     form.input("exemplars").value = 3
     parameters = form.parameters()
     assert (parameters.model, parameters.exemplars, parameters.dino8.name) == ("published", 3, "weights.pth")
+    told = []
+    form.changed.connect(lambda: told.append(form.parameters().model))
     form.input("model").value = "builtin"
+    assert told == ["builtin"]
     assert form.parameters().dino8 is None
 
 

@@ -80,6 +80,7 @@ def test_refine_button_does_the_whole_job(qtbot, window, gate):
     assert panel.refine_button.isEnabled()
     assert not panel.progress_box.isVisibleTo(panel)
     assert "“rough refined”" in panel.output_label.text()
+    assert "It takes at most about 1 s" in panel.output_label.text()
     panel.refine_button.click()
     assert panel.controller.state is State.RUNNING
     for widget in (panel.refine_button, panel.find_button, panel.video_combo, panel.masks_combo, panel.refine_form):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import typer
 
-from ..core.clip import Clip
+from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import Report
-from ..core.labels import check_masks
+from ..core.labels import check_masks, ids_in_some_frames
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.masks import open_masks
 from ..files.report import write_json
@@ -84,6 +84,7 @@ def refine_masks(video: Path, masks: Path, out: Path, parameters: RefineParamete
     inputs = _given(video, masks, *_checkpoints(parameters))
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
+    _say_what_it_takes(clip, source, str(masks), parameters)
     with ProgressDisplay() as display:
         report = write_frames(refine(clip, source, parameters, masks_name=str(masks)), out, clip, display)
     _write_report(report, report_file)
@@ -129,7 +130,9 @@ def run_both(
     model = load_model(parameters)
     with ProgressDisplay() as display, _kept_or_temporary(flow_masks_out) as folder:
         _write_flow_masks(clip, folder, flow_parameters, display)
-        events = refine(clip, open_masks(folder, clip), parameters, model=model, masks_name="the flow masks")
+        source = open_masks(folder, clip)
+        _say_what_it_takes(clip, source, "the flow masks", parameters)
+        events = refine(clip, source, parameters, model=model, masks_name="the flow masks")
         report = write_frames(events, out, clip, display)
     _write_report(report, report_file)
     return len(clip)
@@ -270,9 +273,17 @@ def _write_flow_masks(
     display: ProgressDisplay,
     shapes: WholeShapesWriter | None = None,
 ) -> Report | None:
+    from ..engine.expectation import expected_flow_masks
     from ..engine.flow_masks import flow_masks
 
+    typer.echo(expected_flow_masks(clip, parameters), err=True)
     return write_frames(flow_masks(clip, parameters), folder, clip, display, shapes.write if shapes else None)
+
+
+def _say_what_it_takes(clip: Clip, masks: FrameSource, name: str, parameters: RefineParameters) -> None:
+    from ..engine.expectation import expected_refinement
+
+    typer.echo(expected_refinement(clip, len(ids_in_some_frames(masks, name)), parameters), err=True)
 
 
 def _write_report(report: Report | None, file: Path | None) -> None:

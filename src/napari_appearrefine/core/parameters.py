@@ -80,17 +80,18 @@ class RefineParameters:
     )
     memory_limit: int | None = _setting(
         None,
-        "How many MiB features may take in memory; 1024 if neither this nor NAPARI_APPEARREFINE_MEMORY_LIMIT is set.",
-        minimum=64,
+        "How many MiB features may take in memory; 16 if neither this nor NAPARI_APPEARREFINE_MEMORY_LIMIT is set, "
+        "128 where none are kept on disk.",
+        minimum=16,
         maximum=1 << 20,
         in_form=False,
     )
     cache: bool = _setting(
-        True, "Keep features on disk, so that the next run on the same video is quicker.", in_form=False
+        True, "Keep features and results on disk, so that the next run on the same video is quicker.", in_form=False
     )
     cache_dir: Path | None = _setting(
         None,
-        "Folder for features, instead of NAPARI_APPEARREFINE_CACHE or the system's folder for caches.",
+        "Folder for what is kept, instead of NAPARI_APPEARREFINE_CACHE or the system's folder for caches.",
         folder=True,
         in_form=False,
     )

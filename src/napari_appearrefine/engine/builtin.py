@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
 from .absence import frames_of_guesses, gap_at, guess
 from .boxes import whole
-from .builtin_memory import Weights, exemplar_weights, influence, reused, weights_near
+from .builtin_memory import Arrays, Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
 from .device import autocast
+from .feature_store import weights_digest
 from .flow import WORKING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
@@ -26,6 +27,8 @@ from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
 from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
+from .reuse import digest
+from .side_by_side import side_by_side
 
 _WITNESSES = 12
 _GOOD = 0.8
@@ -71,6 +74,8 @@ class BuiltinModel:
         self._network = network
         self._device = device
         self._dtype = inference_dtype(device)
+        # Half the memory and disk; of a clip's pixels fewer than one in ten thousand come out otherwise.
+        self._kept_dtype = torch.float16 if self._dtype == torch.float32 else self._dtype
         self._side = side
         self._calibration = calibration or Calibration.none()
         self._drawer = ObjectDrawer(network, device, self._dtype)
@@ -112,9 +117,30 @@ class BuiltinModel:
         small = resize_frame(image, working_size(image.shape[:2], self._side))
         with torch.inference_mode(), autocast(self._device, self._dtype):
             pyramid = self._backbone(self._pixels(small))
-            levels = [level.to(self._dtype) for level in self._network.image_levels(pyramid)]
-            keys = self._network.keys(pyramid[2:])[0].flatten(1).T.to(self._dtype)
+            levels = [level.to(self._kept_dtype) for level in self._network.image_levels(pyramid)]
+            keys = self._network.keys(pyramid[2:])[0].flatten(1).T.to(self._kept_dtype)
         return FrameFeatures(small, levels, keys.contiguous())
+
+    @cached_property
+    def features_id(self) -> str:
+        """What features depend on besides the frame."""
+        return f"builtin 1 {self._side} {self._dtype} {weights_digest(self._backbone, self._network)}"
+
+    @cached_property
+    def results_id(self) -> str:
+        """What results depend on besides the inputs and the code."""
+        calibration = digest([self._calibration.estimate, self._calibration.iou, self._calibration.spread])
+        return f"{self.features_id} {self._device.type} {calibration.hex()}"
+
+    def pack(self, features: FrameFeatures) -> dict[str, Tensor]:
+        """Turn features into tensors for the disk."""
+        levels = {f"level{place}": level.cpu() for place, level in enumerate(features.levels)}
+        return {"image": torch.from_numpy(features.image), "keys": features.keys.cpu(), **levels}
+
+    def unpack(self, kept: Mapping[str, Tensor]) -> FrameFeatures:
+        """Turn tensors from the disk into features."""
+        levels = [kept[f"level{place}"].to(self._device) for place in range(len(kept) - 2)]
+        return FrameFeatures(kept["image"].numpy(), levels, kept["keys"].to(self._device))
 
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:
         """Judge every mask by the repair that its witnesses propose.
@@ -139,8 +165,12 @@ class BuiltinModel:
         }
         memories = self._memories(inputs)
         scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
-        for frame in range(len(inputs.clip)):
-            scores[frame] = self._scored(inputs, frame, memories, witnesses)
+
+        def prepare(frame: int) -> Callable[[], Arrays]:
+            return self._scoring(inputs, frame, memories, witnesses)
+
+        for frame, (row,) in enumerate(side_by_side(range(len(inputs.clip)), prepare, self._device)):
+            scores[frame] = row
             yield Progress("Scoring masks", frame + 1, len(inputs.clip))
         return scores
 
@@ -163,7 +193,7 @@ class BuiltinModel:
             ]
             if doubted:
                 judges = weights_near(frame, {key: true[key] if key in doubted else {} for key in exemplars})
-                agreement = self._scored(inputs, frame, memories, judges, "judgement")
+                (agreement,) = self._scoring(inputs, frame, memories, judges, "judgement")()
                 for key in doubted:
                     if agreement[inputs.object_ids.index(key)] < _AGREES:
                         left[key].remove(frame)
@@ -175,8 +205,12 @@ class BuiltinModel:
         """Repair every frame, in order."""
         weights = exemplar_weights(inputs, scores, exemplars)
         memories, truth = self._memories(inputs), self._truth_of(inputs)
-        for frame in range(len(inputs.clip)):
-            labels, quality = self._corrected(inputs, frame, memories, weights_near(frame, weights), truth)
+
+        def prepare(frame: int) -> Callable[[], Arrays]:
+            return self._correction(inputs, frame, memories, weights_near(frame, weights), truth)
+
+        for frame, arrays in enumerate(side_by_side(range(len(inputs.clip)), prepare, self._device)):
+            labels, quality = arrays
             yield FrameLabels(frame, labels, dict(zip(inputs.object_ids, quality.tolist(), strict=True)))
 
     def explain(
@@ -195,45 +229,51 @@ class BuiltinModel:
         """
         weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
         memories, features = self._memories(inputs)(weights), inputs.features(frame)
-        _, drawn = self._draw(inputs, frame, memories, self._truth_of(inputs).say(frame))
+        _, drawn = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
         shares: dict[int, dict[int, float]] = {}
         for object_id, plane, memory in zip(inputs.object_ids, drawn, memories, strict=True):
             places = coarse_coverage(plane, features.grid, features.size) > 0.5
-            queries = features.keys[torch.from_numpy(places).to(self._device)]
+            queries = features.keys.to(self._device, self._dtype)[torch.from_numpy(places).to(self._device)]
             shares[object_id] = {} if memory is None else influence(queries, memory)
         return drawn, features.size, shares
 
-    def _scored(
+    def _scoring(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, kind: str = "score"
-    ) -> np.ndarray:
-        def compute() -> tuple[np.ndarray]:
-            masks, drawn = self._draw(inputs, frame, memories(weights))
-            return (np.array([estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)], np.float32),)
+    ) -> Callable[[], Arrays]:
+        """Return what computes the (Q,) estimates of a frame."""
 
-        return reused(inputs, kind, frame, weights, compute, self._guesses_from(inputs, frame))[0]
+        def prepare() -> Callable[[], Arrays]:
+            draw = self._drawing(inputs, frame, memories(weights))
+            return lambda: (np.array([estimated_iou(*pair) for pair in zip(*draw(), strict=True)], np.float32),)
 
-    def _corrected(
+        return reused(inputs, kind, frame, weights, prepare, self._guesses_from(inputs, frame))
+
+    def _correction(
         self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, truth: TruthAlongMotion
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (Y, X) labels of a repaired frame, and the (Q,) IoU that they are expected to have."""
+    ) -> Callable[[], Arrays]:
+        """Return what computes the (Y, X) labels of a repaired frame, and the (Q,) IoU that they should have."""
 
-        def compute() -> tuple[np.ndarray, np.ndarray]:
-            masks, drawn = self._draw(inputs, frame, memories(weights), truth.say(frame))
-            estimates = [estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)]
-            repaired = [
-                None if plane is None else trust_good_mask(mask, plane, estimate)
-                for mask, plane, estimate in zip(masks, drawn, estimates, strict=True)
-            ]
-            expected = [
-                0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
-                for plane, likely in zip(repaired, drawn, strict=True)
-            ]
-            quality, _ = self._calibration(np.array(expected, np.float32))
-            return self._merged(inputs, frame, estimates, repaired), quality
+        def prepare() -> Callable[[], Arrays]:
+            draw, given = self._drawing(inputs, frame, memories(weights), truth.say(frame)), inputs.labels(frame)
+            return lambda: self._repaired(inputs, given, *draw())
 
         guesses = self._guesses_from(inputs, frame)
-        labels, quality = reused(inputs, "correction", frame, weights, compute, [guesses, truth.depends_on(frame)])
-        return labels, quality
+        return reused(inputs, "correction", frame, weights, prepare, [guesses, truth.depends_on(frame)])
+
+    def _repaired(
+        self, inputs: ClipInputs, given: np.ndarray, masks: Sequence[Plane | None], drawn: Sequence[Plane | None]
+    ) -> Arrays:
+        estimates = [estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)]
+        repaired = [
+            None if plane is None else trust_good_mask(mask, plane, estimate)
+            for mask, plane, estimate in zip(masks, drawn, estimates, strict=True)
+        ]
+        expected = [
+            0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
+            for plane, likely in zip(repaired, drawn, strict=True)
+        ]
+        quality, _ = self._calibration(np.array(expected, np.float32))
+        return self._merged(inputs, given, estimates, repaired), quality
 
     def _guesses_from(self, inputs: ClipInputs, frame: int) -> list[tuple[int, np.ndarray]]:
         """Return the frames and masks that guesses at the objects missing in a frame depend on."""
@@ -253,15 +293,14 @@ class BuiltinModel:
     def _merged(
         self,
         inputs: ClipInputs,
-        frame: int,
+        given: np.ndarray,
         estimates: Sequence[float],
         repaired: Sequence[Plane | None],
     ) -> np.ndarray:
         named = zip(inputs.object_ids, repaired, strict=True)
         planes = {object_id: plane for object_id, plane in named if plane is not None}
         good = [key for key, estimate in zip(inputs.object_ids, estimates, strict=True) if estimate > _GOOD]
-        given = inputs.labels(frame).astype(label_dtype(inputs.object_ids))
-        return merge_with_input(planes, self._grid(inputs), given, good)
+        return merge_with_input(planes, self._grid(inputs), given.astype(label_dtype(inputs.object_ids)), good)
 
     def _grid(self, inputs: ClipInputs) -> tuple[int, int]:
         return working_size(inputs.clip.size, self._side)
@@ -273,37 +312,41 @@ class BuiltinModel:
         def frame_of(frame: int) -> RememberedFrame:
             features = inputs.features(frame)
             planes = object_planes(inputs.labels(frame), inputs.object_ids, size)
-            return RememberedFrame(features.keys, features.grid, planes)
+            return RememberedFrame(features.keys.to(self._device, self._dtype), features.grid, planes)
 
         return ObjectMemories(frame_of, size)
 
-    def _draw(
+    def _drawing(
         self,
         inputs: ClipInputs,
         frame: int,
         memories: Sequence[Memory | None],
         say: Mapping[int, np.ndarray] | None = None,
-    ) -> tuple[list[Plane | None], list[Plane | None]]:
-        """Return the masks of a frame on the working grid, and the probability of each object.
+    ) -> Callable[[], tuple[list[Plane | None], list[Plane | None]]]:
+        """Return what computes the masks of a frame on the working grid, and the probability of each object.
 
         What the truth nearby has to say, if anything, is added to the log-odds.
         """
-        labels, size = inputs.labels(frame), self._grid(inputs)
+        labels, features, size = inputs.labels(frame), inputs.features(frame), self._grid(inputs)
         planes = object_planes(labels, inputs.object_ids, size)
         hints = [
             self._guess(inputs, frame, object_id) if plane is None else plane
             for object_id, plane in zip(inputs.object_ids, planes, strict=True)
         ]
-        drawn = self._drawer.draw(frame, inputs.features(frame), hints, coverage_of_all(labels, size), memories)
-        known = zip(planes, memories, strict=True)
-        # A guess alone is no mask: without a memory nothing confirms it.
-        likely = [
-            None if plane is None and memory is None else each
-            for (plane, memory), each in zip(known, drawn, strict=True)
-        ]
-        for slot, odds in (say or {}).items():
-            likely[slot] = with_say(likely[slot], odds)
-        return planes, likely
+
+        def draw() -> tuple[list[Plane | None], list[Plane | None]]:
+            drawn = self._drawer.draw(frame, features, hints, coverage_of_all(labels, size), memories)
+            known = zip(planes, memories, strict=True)
+            # A guess alone is no mask: without a memory nothing confirms it.
+            likely = [
+                None if plane is None and memory is None else each
+                for (plane, memory), each in zip(known, drawn, strict=True)
+            ]
+            for slot, odds in (say or {}).items():
+                likely[slot] = with_say(likely[slot], odds)
+            return planes, likely
+
+        return draw
 
     def _guess(self, inputs: ClipInputs, frame: int, object_id: int) -> Plane | None:
         gap = gap_at(inputs.areas[object_id], frame)

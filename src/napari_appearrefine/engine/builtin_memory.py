@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from .networks.matching import TEMPERATURES, Memory
 
 Weights = Mapping[int, Mapping[int, float]]
 """Object id to exemplar frame to how much it counts, 0 to 1."""
+
+Arrays = tuple[np.ndarray, ...]
 
 _LEAST = 0.05
 _NEAREST = 5
@@ -82,10 +85,10 @@ def reused(
     kind: str,
     frame: int,
     weights: Weights,
-    compute: Callable[[], tuple[np.ndarray, ...]],
+    prepare: Callable[[], Callable[[], Arrays]],
     further: Sequence[Any] = (),
-) -> tuple[np.ndarray, ...]:
-    """Return what a frame's repair gives, from an earlier run if nothing that it depends on has changed.
+) -> Callable[[], Arrays]:
+    """Return what gives a frame's repair, from an earlier run if nothing that it depends on has changed.
 
     Parameters
     ----------
@@ -97,14 +100,14 @@ def reused(
         The frame, whose pixels and masks count, as do those of the exemplars.
     weights : mapping
         The exemplars.
-    compute : callable
-        Computes it.
+    prepare : callable
+        Gathers what is needed and returns what computes it; called only if it has to be computed.
     further : sequence
         What else it depends on.
     """
     results = inputs.reuse
     if results is None:
-        return compute()
+        return prepare()
     frames = sorted({other for chosen in weights.values() for other in chosen})
     parts = [
         inputs.object_ids,
@@ -112,4 +115,16 @@ def reused(
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
         further,
     ]
-    return results.result(kind, parts, compute)
+    found = results.find(kind, parts)
+    kept = found.arrays
+    if kept is not None:
+        return lambda: kept
+    compute = prepare()
+
+    def compute_and_keep() -> Arrays:
+        start = time.perf_counter()
+        arrays = compute()
+        results.keep(found, arrays, time.perf_counter() - start)
+        return arrays
+
+    return compute_and_keep

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import cv2
 import numpy as np
 import torch
 
-from .builtin_weights import inference_dtype, load_part
+from .builtin_weights import channels_last, inference_dtype, load_part
 from .device import autocast
 from .motion_cues import MotionCues
 from .networks.backbone import Backbone
 from .networks.motion import MotionNetwork, cue_channels
+from .retreat import is_out_of_memory
+
+_log = logging.getLogger(__name__)
 
 
 class MotionForeground:
@@ -25,7 +30,23 @@ class MotionForeground:
         self._dtype = inference_dtype(device)
 
     def foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
-        """Return the probability (h, w) float32 that each pixel belongs to a moving object."""
+        """Return the probability (h, w) float32 that each pixel belongs to a moving object.
+
+        Where the memory of a graphics card is used up, the CPU goes on.
+        """
+        try:
+            return self._foreground(image, cues)
+        except RuntimeError as error:
+            if self._device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        _log.warning("The memory of the graphics card was used up, so the rest was computed on the CPU.")
+        self._device = torch.device("cpu")
+        self._dtype = inference_dtype(self._device)
+        for network in (self._backbone, self._network):
+            channels_last(network, self._device)
+        return self._foreground(image, cues)
+
+    def _foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
         channels = torch.from_numpy(cue_channels(cues)).to(self._device)[None].float()
         with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
@@ -13,9 +14,11 @@ from ..core.errors import UserError
 from ..core.guidance import Guidance
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
+from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .object_masks import Plane
 from .refinement import bytes_of, load_model
+from .resources import resources
 from .reuse import RunStore
 
 
@@ -108,13 +111,10 @@ def explain_frame(
     explain = getattr(model, "explain", None)
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
-    reuse = store.start(model, clip, counted=False) if store else None
-    features = (
-        (lambda index: reuse.features(index, bytes_of))
-        if reuse
-        else FeatureCache(lambda index: model.features(clip.rgb(index)), bytes_of)
-    )
-    inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
-    likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
-    planes = dict(zip(inputs.object_ids, likely, strict=True))
-    return Explanation(frame, inputs.labels(frame), planes, grid, influence)
+    with closing(FrameFeatures(clip, model, resources(parameters).store)) as of_frames:
+        reuse = store.start(model, clip, counted=False, features=of_frames) if store else None
+        features = (lambda index: reuse.features(index, bytes_of)) if reuse else FeatureCache(of_frames, bytes_of)
+        inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
+        likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
+        planes = dict(zip(inputs.object_ids, likely, strict=True))
+        return Explanation(frame, inputs.labels(frame), planes, grid, influence)

@@ -17,6 +17,7 @@ from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
 from ..core.parameters import FlowMaskParameters
 from .device import pick_device, shared_threads
+from .expectation import remember_flow_masks
 from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
@@ -71,12 +72,14 @@ def flow_masks(
     else:
         model = foreground or load_foreground(device)
         name, objects = model.name, (yield from _tracked_masks(clip, parameters, model, device))
+    seconds = time.perf_counter() - started
+    remember_flow_masks(clip, parameters, seconds)
     yield Report(
         frames=len(clip),
         objects=objects,
         scores=[],
         exemplars={},
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds, 3),
         model=name,
         device=device.type,
         version=__version__,
@@ -191,8 +194,8 @@ def _frame_labels(
 ) -> np.ndarray:
     objects = np.zeros(len(tracker.tracks) + 1, np.int32)
     objects[list(chosen)] = list(chosen.values())
-    labels = objects[tracker.labels[frame].unpack()]
-    probability = tracker.probabilities[frame].unpack().astype(np.float32) / 255
+    labels = objects[tracker.labels[frame]]
+    probability = tracker.probabilities[frame].astype(np.float32) / 255
     for object_id, patch in rests:
         patch.paint(labels, object_id, only_where=0)
     planes = {}

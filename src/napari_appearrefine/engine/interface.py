@@ -16,6 +16,25 @@ from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
 
 
+@dataclass(frozen=True)
+class Found:
+    """The answer to a question for results of an earlier run.
+
+    Parameters
+    ----------
+    kind : str
+        What they are.
+    key : bytes
+        Digest of all that they depend on.
+    arrays : tuple of ndarray, or None
+        The results; None if they have to be computed.
+    """
+
+    kind: str
+    key: bytes
+    arrays: tuple[np.ndarray, ...] | None
+
+
 class Results(Protocol):
     """What earlier runs computed."""
 
@@ -26,6 +45,12 @@ class Results(Protocol):
         self, kind: str, parts: Iterable[Any], compute: Callable[[], tuple[np.ndarray, ...]]
     ) -> tuple[np.ndarray, ...]:
         """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
+
+    def find(self, kind: str, parts: Iterable[Any]) -> Found:
+        """Look for arrays that depend on the model and on ``parts`` alone."""
+
+    def keep(self, found: Found, arrays: tuple[np.ndarray, ...], seconds: float) -> None:
+        """Keep what was not found and took so long to compute; may be called from any thread."""
 
     def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
         """Return what was remembered for the model and ``parts``, or None."""
@@ -138,7 +163,7 @@ class FeatureCache:
         Bytes to keep at most; the frames used longest ago leave first.
     """
 
-    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 1 << 30) -> None:
+    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 1 << 29) -> None:
         self._compute = compute
         self._size_of = size_of
         self._limit = limit

@@ -16,6 +16,7 @@ from .device import autocast
 from .identities import reassigned
 from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match, match_by_frame
 from .object_masks import Plane
+from .retreat import is_out_of_memory
 
 _PIXELS_AT_ONCE = 240 * 432
 _SEARCHED_OBJECTS = 8
@@ -34,9 +35,9 @@ class FrameFeatures:
     image : ndarray
         (h, w, 3) uint8.
     levels : list of Tensor
-        (1, c, h / s, w / s) for strides 2 to 32, half precision where the device has it.
+        (1, c, h / s, w / s) for strides 2 to 32, half precision.
     keys : Tensor
-        (p, 64) unit vectors.
+        (p, 64) unit vectors, half precision.
     """
 
     image: np.ndarray
@@ -77,6 +78,7 @@ class ObjectDrawer:
         self._network = network
         self._device = device
         self._dtype = dtype
+        self._pixels_at_once = _PIXELS_AT_ONCE
 
     def draw(
         self,
@@ -126,13 +128,33 @@ class ObjectDrawer:
             else:
                 by_shape[found[0].shape].append((slot, *found))
         for shape, boxes in by_shape.items():
-            many = max(_PIXELS_AT_ONCE // (shape[0] * shape[1]), 1)
+            many = max(self._pixels_at_once // (shape[0] * shape[1]), 1)
             for start in range(0, len(boxes), many):
                 batch = boxes[start : start + many]
-                probabilities = self._probabilities(features, planes, covered, batch)
+                probabilities = self._in_halves(features, planes, covered, batch)
                 for (slot, box, _), probability in zip(batch, probabilities, strict=True):
                     drawn[slot] = Plane(box, probability)
         return drawn
+
+    def _in_halves(
+        self,
+        features: FrameFeatures,
+        planes: Sequence[Plane | None],
+        covered: np.ndarray,
+        batch: Sequence[tuple[int, Box, Tensor]],
+    ) -> list[np.ndarray]:
+        """Draw a batch; where the device has no memory for it, one half after the other, and fewer from then on."""
+        try:
+            return list(self._probabilities(features, planes, covered, batch))
+        except RuntimeError as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+        self._pixels_at_once //= 2
+        half = len(batch) // 2
+        return [
+            *self._in_halves(features, planes, covered, batch[:half]),
+            *self._in_halves(features, planes, covered, batch[half:]),
+        ]
 
     def _place(
         self, features: FrameFeatures, plane: Plane | None, memory: Memory, matches: Tensor | None
@@ -155,7 +177,7 @@ class ObjectDrawer:
 
     def _matches(self, features: FrameFeatures, memory: Memory, box: Box) -> Tensor:
         rows, columns = box.at(KEY_STRIDE)
-        keys = features.keys.unflatten(0, features.grid)[rows, columns]
+        keys = features.keys.unflatten(0, features.grid)[rows, columns].to(memory.keys)
         with torch.inference_mode(), autocast(self._device, self._dtype):
             found = match(keys.flatten(0, 1), memory.keys, memory.inside, memory.outside)[0]
         return found.reshape(MATCH_CHANNELS, *keys.shape[:2]).float().cpu()
@@ -163,7 +185,7 @@ class ObjectDrawer:
     def _matches_and_votes(self, features: FrameFeatures, memory: Memory) -> tuple[Tensor, np.ndarray]:
         """Return the matches (6, rows, columns) on the whole grid, and where the object is by vote (rows, columns)."""
         with torch.inference_mode(), autocast(self._device, self._dtype):
-            found, votes = match_by_frame(features.keys, memory)
+            found, votes = match_by_frame(features.keys.to(memory.keys), memory)
         shaped = found[0].reshape(MATCH_CHANNELS, *features.grid)
         return shaped.float().cpu(), votes.reshape(features.grid).float().cpu().numpy()
 
@@ -182,16 +204,19 @@ class ObjectDrawer:
             hints.append(torch.from_numpy(np.stack([own, others])))
             images.append(torch.from_numpy(np.ascontiguousarray(features.image[where])).permute(2, 0, 1))
             levels.append([level[(0, slice(None), *box.at(2 << index))] for index, level in enumerate(features.levels)])
-        pixels = torch.stack(images).to(self._device).float() / 255
         with torch.inference_mode(), autocast(self._device, self._dtype):
             logits = self._network(
-                pixels.contiguous(memory_format=torch.channels_last),
-                [torch.stack(each).contiguous(memory_format=torch.channels_last) for each in zip(*levels, strict=True)],
-                torch.stack([matches for _, _, matches in batch]).to(self._device),
-                torch.stack(hints).to(self._device),
+                self._batch(images, torch.float32) / 255,
+                [self._batch(each, self._dtype) for each in zip(*levels, strict=True)],
+                self._batch([matches for _, _, matches in batch], torch.float32),
+                self._batch(hints, torch.float32),
             )
         probabilities: np.ndarray = logits.float().sigmoid()[:, 0].cpu().numpy()
         return probabilities
+
+    def _batch(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        # All in one layout: where the network joins tensors of two, it spends a quarter of its time on copies.
+        return torch.stack(list(parts)).to(self._device, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _without(memory: Memory, frame: int) -> Memory | None:

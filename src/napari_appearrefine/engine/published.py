@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Me
 from .networks.inputs import HEIGHT, WIDTH, resized_planes, small_image
 from .networks.selector import Selector
 from .networks.vit import CHANNELS, DinoViT
+from .published_reuse import KeptWindows, find_scores
 from .published_selection import SelectorRun, gather_inputs, images_tensor, small_planes
 from .selection import select_exemplars
 from .weights_store import checkpoint_paths
@@ -144,6 +146,11 @@ class PublishedModel:
         """What features depend on besides the frame."""
         return f"published 1 {self._precision} {weights_digest(self.dino8, self.dino16)}"
 
+    @cached_property
+    def results_id(self) -> str:
+        """What results depend on besides the inputs and the code."""
+        return f"{self.features_id} {self.device.type} {self.window} {weights_digest(self.selector, self.corrector)}"
+
     def pack(self, features: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """Turn features into tensors for the disk."""
         return {name: torch.from_numpy(values) for name, values in features.items()}
@@ -165,6 +172,21 @@ class PublishedModel:
         ndarray
             (T, Q) float32; each column sums to 1: a rank within the clip, not a probability of being right.
         """
+        found = yield from find_scores(inputs)
+        if found is None or found.arrays is None:
+            start = time.perf_counter()
+            arrays = yield from self._scores(inputs)
+            if found is not None and inputs.reuse is not None:
+                inputs.reuse.keep(found, arrays, time.perf_counter() - start)
+        else:
+            arrays = found.arrays
+        scores, *absent = arrays
+        if absent:
+            self._absent = (weakref.ref(inputs), absent[0])
+        return scores
+
+    def _scores(self, inputs: ClipInputs) -> Generator[Progress, None, tuple[np.ndarray, ...]]:
+        """Return the (T, Q) scores and, if a group of objects is not full, the (T,) scores of empty masks."""
         gathered = yield from gather_inputs(inputs)
         places: list[int | None] = list(range(len(inputs.object_ids)))
         if any(None in group for group in object_groups(inputs.object_ids)):
@@ -182,9 +204,8 @@ class PublishedModel:
                     break
                 done += 1
         yield Progress("Scoring masks", total, total)
-        if places[-1] is None:
-            self._absent = (weakref.ref(inputs), columns.pop())
-        return np.stack(columns, axis=1)
+        absent = [columns.pop()] if places[-1] is None else []
+        return np.stack(columns, axis=1), *absent
 
     def confirmed(self, inputs: ClipInputs, exemplars: Mapping[int, Sequence[int]]) -> Mapping[int, Sequence[int]]:
         """Return the exemplars as they are: the published method knows nothing truer."""
@@ -225,19 +246,27 @@ class PublishedModel:
             Whether to compute the map of regions as well.
         """
         groups = object_groups(inputs.object_ids)
-        memories = [self.memory(inputs, group, scores, exemplars) for group in groups]
+        memories: list[Memory] = []
+        kept = None if regions else KeptWindows.of(inputs, scores, exemplars, size)
         for window in windows(len(inputs.clip), self.window):
+            earlier = None if kept is None else kept.find(window)
+            if earlier is not None:
+                yield from (CorrectedFrame(frame, labels, None) for frame, labels in earlier)
+                continue
+            memories = memories or [self.memory(inputs, group, scores, exemplars) for group in groups]
             found = [
                 self.correct_window(inputs, window, group, memory)
                 for group, memory in zip(groups, memories, strict=True)
             ]
             probabilities = torch.cat([each.logits for each in found], dim=1).sigmoid().cpu().numpy()
             parts = self._regions(found[0], len(window.final)) if regions else None
+            final = probabilities[: len(window.final)]
+            labels = [labels_from_probabilities(each, groups, size) for each in final]
+            if kept is not None:
+                kept.keep(labels)
             for place, frame in enumerate(window.final):
                 yield CorrectedFrame(
-                    frame,
-                    labels_from_probabilities(probabilities[place], groups, size),
-                    None if parts is None else _region_labels(parts[place], size),
+                    frame, labels[place], None if parts is None else _region_labels(parts[place], size)
                 )
 
     def memory(

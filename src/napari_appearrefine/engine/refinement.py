@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from .. import __version__
 from ..core.clip import Clip, FrameSource
@@ -18,9 +19,11 @@ from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
+from .expectation import remember_refinement
 from .feature_store import FrameFeatures
 from .interface import ClipInputs, FeatureCache, RefinementModel
 from .resources import resources
+from .retreat import RetreatingModel
 from .reuse import RunStore
 from .rounds import correct_in_rounds
 from .selection import with_true_scores
@@ -41,6 +44,13 @@ def load_model(parameters: RefineParameters) -> RefinementModel:
         If a checkpoint is missing or is not what it should be, or the device is not there.
     """
     device = pick_device(parameters.device)
+    model = _loaded(parameters, device)
+    if device.type == "cpu":
+        return model
+    return RetreatingModel(model, lambda: _loaded(parameters, pick_device("cpu")))
+
+
+def _loaded(parameters: RefineParameters, device: torch.device) -> RefinementModel:
     if parameters.model == "published":
         from .published import PublishedModel
 
@@ -129,11 +139,13 @@ def refine(
     judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
     judged_areas = areas if judged is masks else object_areas(judged, masks_name)
     model = model.fitted_to(clip.size, judged_areas or areas)
+    if store is None and available.results is not None:
+        store = RunStore(result_bytes=0)
     if store:
         store.limit_features(available.memory)
         store.areas = judged_areas or areas
     with closing(FrameFeatures(clip, model, available.store)) as of_frames:
-        reuse = store.start(model, clip, compute=of_frames.of_image) if store else None
+        reuse = store.start(model, clip, features=of_frames, kept=available.results) if store else None
         cache = (
             (lambda frame: reuse.features(frame, bytes_of))
             if reuse
@@ -148,17 +160,25 @@ def refine(
         outcome = yield from correct_in_rounds(model, inputs, rough, scores, parameters.exemplars, rounds)
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
+    seconds = time.perf_counter() - started
+    if model.name.startswith(parameters.model) and not (store and store.reused_results):
+        remember_refinement(clip, len(areas), replace(parameters, rounds=outcome.rounds), seconds)
     yield Report(
         frames=len(clip),
         objects=list(areas),
         scores=[[round(float(score), 6) for score in row] for row in scores],
         exemplars=outcome.exemplars,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds, 3),
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
         quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
-        details={"guidance": guidance.to_json(), "rounds": outcome.rounds, **_uncertainty(model, scores)},
+        details={
+            "guidance": guidance.to_json(),
+            "rounds": outcome.rounds,
+            **_uncertainty(model, scores),
+            **({"notices": notices} if (notices := getattr(model, "notices", None)) else {}),
+        },
     )
 
 

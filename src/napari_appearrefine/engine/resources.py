@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-
-from platformdirs import user_cache_path
+from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
 from ..core.parameters import RefineParameters
-from ..files.atomic import explained_write_errors
-from .feature_store import FeatureStore
+from ..files.cache_folder import cache_folder
 
-CACHE_VARIABLE = "NAPARI_APPEARREFINE_CACHE"
+if TYPE_CHECKING:
+    from .feature_store import FeatureStore
+    from .result_store import ResultStore
+
 MEMORY_VARIABLE = "NAPARI_APPEARREFINE_MEMORY_LIMIT"
-_MEMORY = 1024
-_LEAST_MEMORY = 64
+_MEMORY, _MEMORY_ALONE = 16, 128
+_LEAST_MEMORY = 16
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,13 @@ class Resources:
         Bytes that features may take in memory.
     store : FeatureStore or None
         Where features are kept for the next run; None for nowhere.
+    results : ResultStore or None
+        The same for scores and corrected frames.
     """
 
     memory: int
     store: FeatureStore | None
+    results: ResultStore | None
 
 
 def resources(parameters: RefineParameters) -> Resources:
@@ -43,27 +46,34 @@ def resources(parameters: RefineParameters) -> Resources:
     UserError
         If the folder that was asked for cannot be made, or the environment holds no number.
     """
-    mebibytes = parameters.memory_limit or _memory_of_environment()
-    return Resources(mebibytes << 20, _store(parameters))
+    from .feature_store import FeatureStore
+    from .result_store import ResultStore
+
+    memory = feature_memory(parameters)
+    if not parameters.cache:
+        return Resources(memory, None, None)
+    folder = cache_folder(parameters.cache_dir)
+    return Resources(memory, FeatureStore(folder / "features"), ResultStore(folder / "results"))
 
 
-def _memory_of_environment() -> int:
+def feature_memory(parameters: RefineParameters) -> int:
+    """Return how many bytes features may take in memory.
+
+    From the disk they come nearly as quickly as from memory, so little is the default where they are kept there.
+
+    Raises
+    ------
+    UserError
+        If the environment holds no number.
+    """
+    default = _MEMORY if parameters.cache else _MEMORY_ALONE
+    return (parameters.memory_limit or _memory_of_environment() or default) << 20
+
+
+def _memory_of_environment() -> int | None:
     text = os.environ.get(MEMORY_VARIABLE, "")
     if not text:
-        return _MEMORY
+        return None
     if not text.isdecimal() or int(text) < _LEAST_MEMORY:
         raise UserError(f"{MEMORY_VARIABLE} is {text!r}; set it to a number of MiB from {_LEAST_MEMORY} on.")
     return int(text)
-
-
-def _store(parameters: RefineParameters) -> FeatureStore | None:
-    if not parameters.cache:
-        return None
-    named = os.environ.get(CACHE_VARIABLE)
-    chosen = parameters.cache_dir or (Path(named) if named else None)
-    if chosen is None:
-        return FeatureStore(user_cache_path("napari-appearrefine", appauthor=False) / "features")
-    # A folder that a person named must work; the system's own is only a convenience.
-    with explained_write_errors(chosen):
-        chosen.mkdir(parents=True, exist_ok=True)
-    return FeatureStore(chosen / "features")

@@ -7,7 +7,6 @@ import itertools
 import threading
 import time
 import weakref
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,12 @@ import numpy as np
 
 from ..core.clip import Clip
 from ..core.parameters import RefineParameters
-from .interface import RefinementModel
+from .feature_store import FrameFeatures
+from .interface import Found, RefinementModel
+from .result_store import ResultStore, packed, unpacked
 
-_FEATURE_BYTES = 1 << 30
-_RESULT_BYTES = 1 << 28
+_FEATURE_BYTES = 16 << 20
+_RESULT_BYTES = 64 << 20
 _ENTRY_BYTES = 200
 
 Arrays = tuple[np.ndarray, ...]
@@ -77,32 +78,14 @@ class RunStore:
         self.kept_results = _Shelf(result_bytes)
         self.costs: dict[str, Cost] = {}
         self.areas: Mapping[int, np.ndarray] | None = None
-        self._known: dict[str, Cost] = {}
         self._loaded: tuple[RefineParameters, RefinementModel] | None = None
         self._tokens: weakref.WeakKeyDictionary[RefinementModel, int] = weakref.WeakKeyDictionary()
         self._next_token = itertools.count()
 
-    def expected_seconds(self, frames: int, again: bool = False) -> float | None:
-        """Estimate how long a run will take at most, from what the steps of earlier runs took.
-
-        Parameters
-        ----------
-        frames : int
-            Frames of the clip.
-        again : bool
-            Whether only marks or a person's masks changed since the last run: features and scores are
-            kept then, and at most all frames are corrected anew.
-
-        Returns
-        -------
-        float or None
-            Seconds; None if nothing was measured yet.
-        """
-        known = self._known | {kind: cost for kind, cost in self.costs.items() if cost.computed}
-        if "correction" not in known:
-            return None
-        kinds = ["correction"] if again else ["features", "score", "correction"]
-        return frames * sum(known[kind].seconds_each for kind in kinds if kind in known)
+    @property
+    def reused_results(self) -> bool:
+        """Whether the last run took scores or corrected frames from an earlier one."""
+        return any(cost.reused for kind, cost in self.costs.items() if kind in ("score", "correction"))
 
     def limit_features(self, limit: int) -> None:
         """Set how many bytes features may take, unless the store was made with a limit of its own."""
@@ -121,79 +104,91 @@ class RunStore:
         model: RefinementModel | None,
         clip: Clip,
         counted: bool = True,
-        compute: Callable[[np.ndarray], Any] | None = None,
+        features: FrameFeatures | None = None,
+        kept: ResultStore | None = None,
     ) -> Reuse:
         """Begin to use what is kept for a model and a clip.
 
         Parameters
         ----------
         model : RefinementModel or None
-            Known by being the same object; its weights must not change. None for results of no model.
+            Known by its ``results_id`` if it has one, which names everything that results depend on
+            besides what goes into a run and the code; else by being the same object. Its weights must
+            not change. None for results of no model.
         clip : Clip
             The video.
         counted : bool
             Whether this is a run, whose costs are of interest afterwards.
-        compute : callable, optional
-            Gives the model's features of an image (Y, X, 3) uint8, instead of the model itself.
+        features : FrameFeatures, optional
+            Gives the model's features, instead of the model itself.
+        kept : ResultStore, optional
+            Where results are on disk, if the model has a ``results_id``.
         """
-        token = None if model is None else self._tokens.get(model)
-        if model is not None and token is None:
-            token = self._tokens[model] = next(self._next_token)
-        if compute is None and model is not None:
-            compute = model.features
-        reuse = Reuse(self, token, compute, clip)
+        token: str | int | None = getattr(model, "results_id", None)
+        storable = token is not None
+        if model is not None and not storable:
+            token = self._tokens.get(model)
+            if token is None:
+                token = self._tokens[model] = next(self._next_token)
+        reuse = Reuse(self, token, features or FrameFeatures(clip, model), kept if storable else None)
         if counted:
-            self._known |= {kind: cost for kind, cost in self.costs.items() if cost.computed}
             self.costs = reuse.costs
         return reuse
 
 
 @dataclass
 class Reuse:
-    """One run's access to a :class:`RunStore`."""
+    """One run's access to a :class:`RunStore`, and to results on disk; results may come from several threads."""
 
     store: RunStore
-    token: int | None
-    compute: Callable[[np.ndarray], Any] | None
-    clip: Clip
+    token: str | int | None
+    frames: FrameFeatures
+    kept: ResultStore | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
-    _digests: dict[int, bytes] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def features(self, frame: int, size_of: Callable[[Any], int]) -> Any:
         """Return the model's features of a frame, computed now if they are not kept."""
-        image = None
-        if frame not in self._digests:
-            image = self.clip.rgb(frame)
-            self._digests[frame] = digest([image])
-        key = digest(["features", self.token, self._digests[frame]])
+        key = digest(["features", self.token, self.image_digest(frame)])
         found = self.store.kept_features.get(key)
         if found is not None:
-            self._cost("features").reused += 1
+            self._count("features")
             return found
-        if self.compute is None:
-            raise ValueError("features need a model")
-        pixels, compute = self.clip.rgb(frame) if image is None else image, self.compute
-        features = self._timed("features", lambda: compute(pixels))
+        start = time.perf_counter()
+        features = self.frames(frame)
+        self._count("features", time.perf_counter() - start)
         self.store.kept_features.put(key, features, size_of(features))
         return features
 
     def image_digest(self, frame: int) -> bytes:
         """Return a digest of the pixels of a frame."""
-        if frame not in self._digests:
-            self._digests[frame] = digest([self.clip.rgb(frame)])
-        return self._digests[frame]
+        return self.frames.digest(frame)
 
     def result(self, kind: str, parts: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
-        """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
+        """Return arrays that depend on the model and on ``parts`` alone, computed now if this process has none."""
         key = digest([kind, self.token, *parts])
-        packed = self.store.kept_results.get(key)
-        if packed is not None:
-            self._cost(kind).reused += 1
-            return tuple(_unpacked(each) for each in packed)
-        arrays: Arrays = self._timed(kind, compute)
-        stored = tuple(_packed(np.asarray(array)) for array in arrays)
-        self.store.kept_results.put(key, stored, sum(len(each[2]) + _ENTRY_BYTES for each in stored))
+        data = self.store.kept_results.get(key)
+        if data is not None:
+            self._count(kind)
+            return unpacked(data)
+        start = time.perf_counter()
+        arrays: Arrays = compute()
+        self._count(kind, time.perf_counter() - start)
+        self._put(key, packed(arrays))
         return arrays
+
+    def find(self, kind: str, parts: Iterable[Any]) -> Found:
+        """Look for arrays that depend on the model and on ``parts`` alone, also on disk."""
+        key = digest([kind, self.token, *parts])
+        data = self.store.kept_results.get(key)
+        if data is None and self.kept is not None:
+            data = self.kept.read(key)
+            if data is not None:
+                self._put(key, data)
+        if data is None:
+            return Found(kind, key, None)
+        self._count(kind)
+        return Found(kind, key, unpacked(data))
 
     def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
         """Return what was remembered for the model and ``parts``, or None."""
@@ -203,18 +198,25 @@ class Reuse:
         """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
         self.store.kept_results.put(digest([kind, self.token, *parts]), value, size)
 
-    def _timed(self, kind: str, compute: Callable[[], Any]) -> Any:
-        """Compute and take the time; features computed on the way count as features."""
-        cost, of_features = self._cost(kind), self._cost("features")
-        before = of_features.seconds
-        start = time.perf_counter()
-        value = compute()
-        cost.seconds += time.perf_counter() - start - (of_features.seconds - before)
-        cost.computed += 1
-        return value
+    def keep(self, found: Found, arrays: Arrays, seconds: float) -> None:
+        """Keep what was not found and took so long to compute."""
+        self._count(found.kind, seconds)
+        data = packed(arrays)
+        self._put(found.key, data)
+        if self.kept is not None:
+            self.kept.write(found.key, data)
 
-    def _cost(self, kind: str) -> Cost:
-        return self.costs.setdefault(kind, Cost())
+    def _put(self, key: bytes, data: bytes) -> None:
+        self.store.kept_results.put(key, data, len(data) + _ENTRY_BYTES)
+
+    def _count(self, kind: str, seconds: float | None = None) -> None:
+        with self._lock:
+            cost = self.costs.setdefault(kind, Cost())
+            if seconds is None:
+                cost.reused += 1
+            else:
+                cost.computed += 1
+                cost.seconds += seconds
 
 
 def digest(parts: Iterable[Any]) -> bytes:
@@ -269,15 +271,3 @@ class _Shelf:
             self._kept[key] = (value, size)
             while self._bytes > self.limit and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
-
-
-def _packed(array: np.ndarray) -> tuple[str, tuple[int, ...], bytes]:
-    data = np.ascontiguousarray(array).data
-    # Flow hardly shrinks, and packing it takes a third of the time that computing it took.
-    return array.dtype.str, array.shape, bytes(data) if array.dtype.kind == "f" else zlib.compress(data, 1)
-
-
-def _unpacked(packed: tuple[str, tuple[int, ...], bytes]) -> np.ndarray:
-    dtype, shape, data = packed
-    plain = data if np.dtype(dtype).kind == "f" else zlib.decompress(data)
-    return np.frombuffer(plain, dtype).reshape(shape).copy()

@@ -13,8 +13,8 @@ from ..core.events import FrameLabels, Progress
 from ..core.guidance import MasksWithTruth, keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
-from .regions import PackedPlane
 from .selection import select_exemplars, with_true_scores
+from .spool import Spool
 
 _SETTLED = 0.005
 _ENTRY_BYTES = 400
@@ -202,7 +202,7 @@ class _Change:
 
 @dataclass
 class KeptLabels:
-    """Labels of a whole clip, packed: some kilobytes a frame.
+    """Labels of a whole clip, put aside.
 
     Parameters
     ----------
@@ -214,7 +214,8 @@ class KeptLabels:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    _frames: dict[int, tuple[PackedPlane, dict[int, int]]] = field(default_factory=dict)
+    _planes: Spool = field(default_factory=Spool)
+    _frames: dict[int, tuple[int, dict[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, inputs: ClipInputs) -> KeptLabels:
@@ -224,21 +225,21 @@ class KeptLabels:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the labels take, roughly."""
-        return sum(len(packed.data) + _ENTRY_BYTES for packed, _ in self._frames.values())
+        return self._planes.memory + _ENTRY_BYTES * len(self._frames)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """Return the (Y, X) labels of a frame."""
-        return self._frames[frame][0].unpack()
+        return self._planes[self._frames[frame][0]]
 
     def put(self, result: FrameLabels) -> None:
         """Keep the labels of a frame."""
         counts = np.bincount(result.labels.ravel())
         areas = {int(key): int(counts[key]) for key in np.flatnonzero(counts)}
-        packed = PackedPlane.pack(result.labels.astype(self.dtype))
-        self._frames[result.frame] = packed, areas
+        self._frames[result.frame] = len(self._planes), areas
+        self._planes.append(result.labels.astype(self.dtype))
 
     def areas(self, object_id: int) -> np.ndarray:
         """Return the (T,) areas of an object in pixels."""

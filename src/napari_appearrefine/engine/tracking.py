@@ -10,7 +10,8 @@ import numpy as np
 from scipy import optimize
 
 from .motion_cues import MotionCues
-from .regions import PackedPlane, Patch, carry, components, divide_by_motion, neighbour_distances, patches_of, share_out
+from .regions import Patch, carry, components, divide_by_motion, neighbour_distances, patches_of, share_out
+from .spool import Spool
 
 LONGEST_ABSENCE = 10
 _LONGEST_CONTACT = 12
@@ -95,7 +96,7 @@ class Tracker:
     ----------
     tracks : list of Track
         All tracks so far, in order of id.
-    labels, probabilities : list of PackedPlane
+    labels, probabilities : Spool
         For each frame so far: (h, w) int32 track ids, and (h, w) uint8 probability times 255.
     neighbourhoods : dict
         (smaller id, larger id) to what the two did while near each other.
@@ -105,8 +106,8 @@ class Tracker:
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
-        self.labels: list[PackedPlane] = []
-        self.probabilities: list[PackedPlane] = []
+        self.labels = Spool()
+        self.probabilities = Spool()
         self.neighbourhoods: dict[tuple[int, int], Neighbourhood] = {}
         self.absorptions: list[tuple[int, int]] = []
         self._active: list[Track] = []
@@ -127,9 +128,9 @@ class Tracker:
         labels = step.assign()
         self._update(step, labels)
         self.absorptions += step.absorptions
-        self.labels.append(PackedPlane.pack(labels))
+        self.labels.append(labels)
         seen = np.where(probability > 0.05, probability, 0)
-        self.probabilities.append(PackedPlane.pack(np.clip(seen * 255 + 0.5, 0, 255).astype(np.uint8)))
+        self.probabilities.append(np.clip(seen * 255 + 0.5, 0, 255).astype(np.uint8))
 
     def _update(self, step: _Step, labels: np.ndarray) -> None:
         hidden = np.zeros(labels.shape, np.int32)

@@ -18,7 +18,7 @@ def preferred_parameters() -> RefineParameters:
         exemplars=chosen.exemplars,
         device=chosen.device,
         precision=chosen.precision,
-        memory_limit=max(chosen.memory_limit, 64) if chosen.memory_limit else None,
+        memory_limit=max(chosen.memory_limit, 16) if chosen.memory_limit else None,
         cache=chosen.cache,
     )
 

@@ -17,6 +17,8 @@ def describe(result: RunResult) -> str:
     if result.layer is None:
         return "Cancelled. Nothing was changed." if result.cancelled else "No frame was computed. Nothing was changed."
     lines = [_headline(result), *_examples(result)]
+    if result.report is not None:
+        lines += result.report.details.get("notices", [])
     if result.kept:
         lines.append(f"Your own edits during the run were kept in {_frames(result.kept)}.")
     return "\n".join(lines)

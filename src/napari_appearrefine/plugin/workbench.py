@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from psygnal import Signal
 
+from ..core.errors import UserError
 from ..core.parameters import RefineParameters
 from . import jobs
 from .controller import RefineController, RunResult, Task
@@ -20,6 +21,9 @@ from .proposal_controller import ProposalController
 from .review_controller import ReviewController
 from .session_controller import SessionController
 from .truth_controller import TruthController
+
+if TYPE_CHECKING:
+    from ..engine.expectation import Expectation
 
 
 class Workbench:
@@ -95,6 +99,18 @@ class Workbench:
             self.runs.refine(parameters)
         elif self.runs.can_refine:
             self.proposals.run(parameters)
+
+    def expected(self, parameters: RefineParameters) -> Expectation | None:
+        """Say what a run would take, or None while the masks are not read or a setting is unusable."""
+        from ..engine.expectation import expected_refinement
+
+        video, table = self.runs.video, self.review.table
+        if video is None or table is None:
+            return None
+        try:
+            return expected_refinement(clip_of(video), len(table.object_ids), parameters)
+        except UserError:
+            return None
 
     def actions(self) -> dict[str, Callable[[], object]]:
         """Return what each key of :mod:`plugin.shortcuts` does."""

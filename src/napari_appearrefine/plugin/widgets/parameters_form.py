@@ -6,6 +6,7 @@ from dataclasses import Field, fields
 from typing import Any, Generic, TypeVar
 
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 ParametersT = TypeVar("ParametersT")
@@ -28,6 +29,8 @@ class ParametersForm(QWidget, Generic[ParametersT]):
     parent : QWidget, optional
         Parent widget.
     """
+
+    changed = Signal()
 
     def __init__(
         self, parameters: ParametersT, left_out: frozenset[str] = frozenset(), parent: QWidget | None = None
@@ -52,8 +55,7 @@ class ParametersForm(QWidget, Generic[ParametersT]):
                 part.setToolTip(setting.metadata["help"])
             layout.addRow(label, widget.native)
             self._inputs[setting.name], self._labels[setting.name] = widget, label
-        for name in {_ruler_of(setting) for setting in self._fields if "only_for" in setting.metadata}:
-            self._inputs[name].changed.connect(self._show_what_applies)
+            widget.changed.connect(self._on_changed)
         self._show_what_applies()
 
     def input(self, name: str) -> Any:
@@ -83,7 +85,11 @@ class ParametersForm(QWidget, Generic[ParametersT]):
         wanted = setting.metadata.get("only_for")
         return wanted is None or self._inputs[_ruler_of(setting)].value == wanted
 
-    def _show_what_applies(self, _changed: Any = None) -> None:
+    def _on_changed(self, _value: Any) -> None:
+        self._show_what_applies()
+        self.changed.emit()
+
+    def _show_what_applies(self) -> None:
         for setting in self._fields:
             applies = self._applies(setting)
             self._labels[setting.name].setVisible(applies)

@@ -109,6 +109,7 @@ class RefinePanel(QWidget):
             (self.refine_button.clicked, self._on_refine_clicked),
             (self.cancel_button.clicked, self._on_cancel_clicked),
             (self.directly_box.toggled, self._show_state),
+            (self.refine_form.changed, self._show_marks),
             (self.keys_button.clicked, self._on_keys_requested),
             (self.timeline_button.clicked, self._open_timeline),
             (self.workbench.refine_requested, self._on_refine_requested),
@@ -351,20 +352,28 @@ class RefinePanel(QWidget):
             marks = (
                 f" {kept} frame{'s' if kept != 1 else ''} with your edits or locks stay as they are." if kept else ""
             )
-            report = self.workbench.proposals.last_report
-            time = (
-                "" if report is None else f" It takes at most about as long as the last run ({report.seconds:.0f} s)."
-            )
-            return f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject.{marks}{time}"
+            where = f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject."
+            return f"{where}{marks}{self._what_it_takes()}"
         try:
             name, layer = self.controller.output_of_refinement()
         except UserError as error:
             return str(error)
         if layer is None:
-            return f"The result becomes a new layer, “{name}”."
+            return f"The result becomes a new layer, “{name}”.{self._what_it_takes()}"
         if layer == self.controller.masks:
-            return f"“{name}” is refined in place, with your edits; Ctrl-Z takes it back."
-        return f"The result replaces “{name}”; Ctrl-Z takes it back. To build on edits made there, choose it as masks."
+            return f"“{name}” is refined in place, with your edits; Ctrl-Z takes it back.{self._what_it_takes()}"
+        back = "Ctrl-Z takes it back. To build on edits made there, choose it as masks."
+        return f"The result replaces “{name}”; {back}{self._what_it_takes()}"
+
+    def _what_it_takes(self) -> str:
+        report = self.workbench.proposals.last_report
+        if report is not None and not self.directly_box.isChecked():
+            return f" It takes at most about as long as the last run ({report.seconds:.0f} s)."
+        try:
+            expected = self.workbench.expected(self.refine_form.parameters())
+        except UserError:
+            return ""
+        return "" if expected is None else f" It takes {expected.price}."
 
 
 def _text_label() -> QLabel:

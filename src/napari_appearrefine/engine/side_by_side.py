@@ -1,0 +1,56 @@
+"""Frames computed side by side, each by one thread: all threads at one frame would wait for each other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from .expectation import MOST_AT_A_TIME
+
+Value = TypeVar("Value")
+
+
+def side_by_side(
+    frames: Iterable[int], prepare: Callable[[int], Callable[[], Value]], device: torch.device
+) -> Generator[Value, None, None]:
+    """Compute something of every frame, and give the results in the order of the frames.
+
+    On a CPU as many frames are computed at a time as torch may use threads, at most four; on another
+    device one is, while the next is prepared.
+
+    Parameters
+    ----------
+    frames : iterable of int
+        Which frames.
+    prepare : callable
+        Gathers what is needed of a frame and returns what computes it. ``prepare`` is called in this
+        thread, frame by frame, what it returns in others.
+    device : torch.device
+        Where is computed.
+    """
+    threads = torch.get_num_threads()
+    workers = 1 if device.type != "cpu" else min(threads, MOST_AT_A_TIME)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+    coming: deque[Future[Value]] = deque()
+
+    def arrived() -> Value:
+        result = coming.popleft().result()
+        # Whoever takes the result has all threads for what it does with it.
+        torch.set_num_threads(threads)
+        return result
+
+    try:
+        for frame in frames:
+            torch.set_num_threads(threads // workers)
+            coming.append(pool.submit(prepare(frame)))
+            if len(coming) > workers:
+                yield arrived()
+        while coming:
+            yield arrived()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
