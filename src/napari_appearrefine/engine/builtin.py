@@ -12,7 +12,6 @@ from torch import Tensor
 from ..core.events import FrameLabels, Progress
 from ..core.labels import label_dtype
 from .absence import frames_of_guesses, gap_at, guess
-from .boxes import whole
 from .builtin_memory import Arrays, Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
@@ -29,11 +28,11 @@ from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
 from .reuse import digest
 from .side_by_side import side_by_side
+from .trust import estimated_iou, trust_good_mask, with_say
 
 _WITNESSES = 12
 _GOOD = 0.8
 _AGREES = 0.85
-_NO_SAY = float(np.log(0.8 / 0.2))
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
 _SIDE_STEP = 16
@@ -373,67 +372,6 @@ def working_side(size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> int:
     wanted = WORKING_SIDE * _LEAST_ACROSS / max(across, 1.0)
     side = int(np.clip(wanted, WORKING_SIDE, max(min(min(size), _LARGEST_SIDE), WORKING_SIDE)))
     return -(-side // _SIDE_STEP) * _SIDE_STEP
-
-
-def estimated_iou(mask: Plane | None, likely: Plane | None) -> float:
-    """Estimate the IoU of a mask with the truth that its drawing expects.
-
-    Parameters
-    ----------
-    mask : Plane or None
-        Coverage of the mask.
-    likely : Plane or None
-        Probability of the object.
-
-    Returns
-    -------
-    float
-        0 to 1; 0 for an empty mask, which is never good.
-    """
-    if mask is None or likely is None:
-        return 0.0
-    own = mask.within(likely.box)
-    beyond = mask.area - float(own.sum())
-    overlap = float((own * likely.values).sum())
-    return overlap / max(float(np.maximum(own, likely.values).sum()) + beyond, 1e-6)
-
-
-def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane:
-    """Let a mask that is good as a whole have more say where it and its drawing differ.
-
-    The better the estimated IoU is, the more certain a drawing must be to change a pixel: its
-    log-odds must exceed by how much those of the estimate exceed those of an IoU of 0.8. At 0.95
-    that is a probability of 0.83, at 0.8 and below 0.5.
-
-    Parameters
-    ----------
-    mask : Plane or None
-        Coverage of the given mask.
-    likely : Plane
-        Probability of the drawn one.
-    estimate : float
-        The given mask's estimated IoU, see :func:`estimated_iou`.
-
-    Returns
-    -------
-    Plane
-        Probability, in the box of ``likely``.
-    """
-    quality = float(np.clip(estimate, 0.5, 0.98))
-    say = max(float(np.log(quality / (1 - quality))) - _NO_SAY, 0.0)
-    if mask is None or say == 0:
-        return likely
-    probability = np.clip(likely.values, 1e-6, 1 - 1e-6)
-    shifted = np.log(probability / (1 - probability)) + say * (2 * mask.within(likely.box) - 1)
-    return Plane(likely.box, np.asarray(1 / (1 + np.exp(-np.clip(shifted, -30, 30))), np.float32))
-
-
-def with_say(likely: Plane | None, say: np.ndarray) -> Plane:
-    """Add to the log-odds of a probability, everywhere on the working grid; ``say`` is (h, w)."""
-    probability = np.zeros(say.shape, np.float32) if likely is None else likely.on((say.shape[0], say.shape[1]))
-    clipped = np.clip(probability, 1e-4, 1 - 1e-4)
-    odds = np.log(clipped / (1 - clipped)) + say
-    return Plane(whole((say.shape[0], say.shape[1])), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
 
 
 def _spread(present: np.ndarray, area: np.ndarray, count: int) -> list[int]:
