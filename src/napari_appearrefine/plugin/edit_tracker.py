@@ -16,7 +16,7 @@ from ..core.proposal import touched_objects
 from ..core.review import ReviewTable
 from ..core.review_cells import CELL, Edit, Source
 from . import jobs
-from .layers import UndoStep
+from .undo_step import UndoStep
 
 _DECISIONS = ("locked", "exemplar")
 _PIXELS_THAT_TELL = 256
