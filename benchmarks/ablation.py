@@ -20,6 +20,7 @@ from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
 from napari_appearrefine.engine.builtin_weights import load_calibration, load_part
+from napari_appearrefine.engine.flow import DRAWING_SIDE
 from napari_appearrefine.engine.networks.backbone import Backbone
 from napari_appearrefine.engine.networks.matching import MatchingNetwork, Memory
 from napari_appearrefine.engine.object_drawing import FrameFeatures, ObjectDrawer
@@ -31,7 +32,7 @@ from robustness import read_clip
 CPU = torch.device("cpu")
 
 
-def model(change: Callable[[MatchingNetwork], None] = lambda network: None, side: int = 240) -> BuiltinModel:
+def model(change: Callable[[MatchingNetwork], None] = lambda network: None, side: int = DRAWING_SIDE) -> BuiltinModel:
     """Return the packaged model with one change; a grid that is named is kept for every clip."""
     backbone, network = Backbone(), MatchingNetwork()
     load_part(backbone, "backbone", CPU)
@@ -103,7 +104,8 @@ def rows() -> dict[str, tuple[Callable[[], BuiltinModel], dict[str, int]]]:
         "keys without context": (lambda: model(without_key_context), {}),
         "no edge step": (lambda: model(without_edge_step), {}),
         "grid of 160 rows": (lambda: on_grid(160), {}),
-        "grid of 320 rows": (lambda: on_grid(320), {}),
+        "grid of 240 rows": (lambda: on_grid(240), {}),
+        "grid of 400 rows": (lambda: on_grid(400), {}),
     }
 
 

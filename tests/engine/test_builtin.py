@@ -148,11 +148,11 @@ def test_the_same_input_gives_the_same_result(model, fish):
 
 def test_small_objects_get_a_finer_grid_of_at_most_the_video_s():
     large, small = np.full(5, 20000), np.full(5, 100)
-    assert working_side((480, 854), {1: large}) == 240
+    assert working_side((480, 854), {1: large}) == 320
     assert working_side((480, 854), {1: small}) == 480
     assert working_side((2000, 3000), {1: small}) == 720
-    assert working_side((700, 1100), {1: np.array([0, 300, 320])}) in range(240, 720)
-    assert working_side((100, 100), {1: np.zeros(3)}) == 240
+    assert working_side((700, 1100), {1: np.array([0, 300, 320])}) in range(320, 720)
+    assert working_side((100, 100), {1: np.zeros(3)}) == 320
 
 
 def test_small_look_alikes_are_repaired_and_brought_back(model):

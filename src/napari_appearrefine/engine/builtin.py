@@ -17,7 +17,7 @@ from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
 from .device import autocast
 from .feature_store import weights_digest
-from .flow import WORKING_SIDE, resize_frame, working_size
+from .flow import DRAWING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
 from .networks.backbone import Backbone
@@ -66,7 +66,7 @@ class BuiltinModel:
         backbone: Backbone,
         network: MatchingNetwork,
         device: torch.device,
-        side: int = WORKING_SIDE,
+        side: int = DRAWING_SIDE,
         calibration: Calibration | None = None,
     ) -> None:
         self._backbone = backbone
@@ -362,15 +362,15 @@ class BuiltinModel:
 def working_side(size: tuple[int, int], areas: Mapping[int, np.ndarray]) -> int:
     """Return the shorter side of the grid on which a clip's objects are drawn.
 
-    It is 240 pixels, or as many as bring the typical object (the median over objects of its median
+    It is 320 pixels, or as many as bring the typical object (the median over objects of its median
     area) to 24 pixels across, at most those of the video and 720.
     """
     present = [float(np.median(area[area > 0])) for area in areas.values() if np.any(area)]
     if not present:
-        return WORKING_SIDE
-    across = float(np.sqrt(np.median(present))) * WORKING_SIDE / min(size)
-    wanted = WORKING_SIDE * _LEAST_ACROSS / max(across, 1.0)
-    side = int(np.clip(wanted, WORKING_SIDE, max(min(min(size), _LARGEST_SIDE), WORKING_SIDE)))
+        return DRAWING_SIDE
+    across = float(np.sqrt(np.median(present))) * DRAWING_SIDE / min(size)
+    wanted = DRAWING_SIDE * _LEAST_ACROSS / max(across, 1.0)
+    side = int(np.clip(wanted, DRAWING_SIDE, max(min(min(size), _LARGEST_SIDE), DRAWING_SIDE)))
     return -(-side // _SIDE_STEP) * _SIDE_STEP
 
 

@@ -16,7 +16,7 @@ from ..core.errors import UserError
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.atomic import atomic_path
 from ..files.cache_folder import cache_folder
-from .flow import working_size
+from .flow import DRAWING_SIDE, WORKING_SIDE, working_size
 from .resources import feature_memory
 
 FILE = "pace.json"
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 # Seconds a frame of 240 x 432 pixels on two processor cores, with one object, for a computer that has run nothing yet.
 _USUAL_PACE = {
     ("flow masks", "builtin", "dis"): 0.11,
-    ("refinement", "builtin", "network", "own"): 0.25,
+    ("refinement", "builtin", "network", "own"): 0.15,
     ("refinement", "published", "network", "own"): 0.6,
 }
 _WORKING_PIXELS = 240 * 432
@@ -161,7 +161,8 @@ def _refinement_work(clip: Clip, objects: int, parameters: RefineParameters) -> 
         # One size for all videos; objects are corrected in groups of three.
         return len(clip) * (2 + max(objects, 1)) / 3
     share_of_rounds = (1 + parameters.rounds) / 4
-    return len(clip) * share_of_rounds * (1 + max(objects, 1)) / 2 * _working_pixels(clip) / _WORKING_PIXELS
+    pixels = _working_pixels(clip, DRAWING_SIDE)
+    return len(clip) * share_of_rounds * (1 + max(objects, 1)) / 2 * pixels / _WORKING_PIXELS
 
 
 def _flow_memory(clip: Clip) -> int:
@@ -173,16 +174,16 @@ def _refinement_memory(clip: Clip, objects: int, parameters: RefineParameters, t
     limit, frames = feature_memory(parameters), 20 * _frame_bytes(clip)
     if parameters.model == "published":
         return 1200 * _MIB + limit + frames
-    at_once = 50 * min(threads, MOST_AT_A_TIME) + 20 * min(objects, 8)
-    return (430 + at_once) * _MIB + limit + frames
+    at_once = (30 * min(threads, MOST_AT_A_TIME) + 12 * min(objects, 8)) * _working_pixels(clip, DRAWING_SIDE)
+    return 430 * _MIB + round(at_once * _MIB / _WORKING_PIXELS) + limit + frames
 
 
 def _frame_bytes(clip: Clip) -> int:
     return 3 * clip.size[0] * clip.size[1]
 
 
-def _working_pixels(clip: Clip) -> int:
-    height, width = working_size(clip.size)
+def _working_pixels(clip: Clip, side: int = WORKING_SIDE) -> int:
+    height, width = working_size(clip.size, side)
     return height * width
 
 

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 
 WORKING_SIDE = 240
+"""Pixels; the shorter side at which motion is measured."""
+DRAWING_SIDE = 320
+"""The same for masks that are repaired by appearance: outlines need more than motion does."""
 _MULTIPLE = 16
 _SMALLEST_SIDE = 64
 _OUTSIDE = 1e3
