@@ -118,7 +118,7 @@ def measure(
         masks = kept["masks"][:: given.step]
     if make is not None and masks.any():
         refined = np.zeros_like(masks)
-        for event in refine(clip, masks, RefineParameters(device="cpu", **settings), model=make()):
+        for event in refine(clip, masks, RefineParameters(device="cpu", cache=False, **settings), model=make()):
             if isinstance(event, FrameLabels):
                 refined[event.frame] = event.labels
         masks = refined
