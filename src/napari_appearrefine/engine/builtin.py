@@ -280,14 +280,14 @@ class BuiltinModel:
         return [(other, inputs.labels(other)) for other in others]
 
     def _truth_of(self, inputs: ClipInputs) -> TruthAlongMotion:
-        size = self._grid(inputs)
+        size = working_size(inputs.clip.size)
 
         @lru_cache(maxsize=_WITNESSES)
         def mask_of(frame: int, slot: int) -> np.ndarray:
             (plane,) = object_planes(inputs.labels(frame), [inputs.object_ids[slot]], size)
             return np.zeros(size, np.float32) if plane is None else plane.on(size)
 
-        return TruthAlongMotion(inputs, lambda frame: inputs.features(frame).image, mask_of)
+        return TruthAlongMotion(inputs, lambda frame: resize_frame(inputs.features(frame).image, size), mask_of)
 
     def _merged(
         self,
@@ -342,7 +342,7 @@ class BuiltinModel:
                 for (plane, memory), each in zip(known, drawn, strict=True)
             ]
             for slot, odds in (say or {}).items():
-                likely[slot] = with_say(likely[slot], odds)
+                likely[slot] = with_say(likely[slot], odds, size)
             return planes, likely
 
         return draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from .boxes import whole
@@ -63,9 +64,9 @@ def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane
     return Plane(likely.box, np.asarray(1 / (1 + np.exp(-np.clip(shifted, -30, 30))), np.float32))
 
 
-def with_say(likely: Plane | None, say: np.ndarray) -> Plane:
-    """Add to the log-odds of a probability, everywhere on the working grid; ``say`` is (h, w)."""
-    probability = np.zeros(say.shape, np.float32) if likely is None else likely.on((say.shape[0], say.shape[1]))
+def with_say(likely: Plane | None, say: np.ndarray, size: tuple[int, int]) -> Plane:
+    """Add to the log-odds of a probability, everywhere on the working grid of a size; ``say`` may be coarser."""
+    probability = np.zeros(size, np.float32) if likely is None else likely.on(size)
     clipped = np.clip(probability, 1e-4, 1 - 1e-4)
-    odds = np.log(clipped / (1 - clipped)) + say
-    return Plane(whole((say.shape[0], say.shape[1])), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
+    odds = np.log(clipped / (1 - clipped)) + cv2.resize(say, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return Plane(whole(size), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
