@@ -59,6 +59,15 @@ def test_a_part_goes_to_an_object_that_has_no_mask():
     assert same(second, plane((16, 48), (48, 88)))
 
 
+def test_a_piece_that_is_mostly_moved_goes_as_a_whole():
+    first = likeness(0)
+    first[:, 6:9] = 0.05
+    second = 0.95 - first
+    piece = plane((16, 48), (32, 80))
+    assert reassigned([piece, None], {0: first, 1: second}, SIZE)[0] is None
+    assert same(reassigned([piece, None], {0: first, 1: second}, SIZE)[1], piece)
+
+
 def test_small_parts_stay():
     large = plane((0, 64), (0, 50))
     assert reassigned([large, RIGHT], {0: likeness(0), 1: likeness(1)}, SIZE)[0] is large

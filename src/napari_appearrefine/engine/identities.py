@@ -37,7 +37,7 @@ def reassigned(
     -------
     list of Plane or None
         The masks with connected parts moved to another object where most votes are for that one and fewer than half
-        for their own; parts of less than a tenth of a mask stay.
+        for their own, and the rest of a separate piece that is mostly moved; parts of less than a tenth of a mask stay.
     """
     known = [slot for slot, plane in enumerate(planes) if slot in votes and plane is not None]
     if not known or len(votes) < 2:
@@ -54,7 +54,7 @@ def reassigned(
         clear = covered & (highest > _MAJORITY) & (own < _MAJORITY)
         least = max(_LEAST_SHARE * np.count_nonzero(covered), _LEAST_POSITIONS)
         for place, other in enumerate(slots):
-            region = _large_parts(clear & (best == place), least)
+            region = _whole_parts(_large_parts(clear & (best == place), least), covered)
             if region.any():
                 part = np.where(_enlarged(region, size), full[slot], 0)
                 moved[slot] = np.maximum(moved[slot][0], part), moved[slot][1]
@@ -71,6 +71,15 @@ def _large_parts(region: np.ndarray, least: float) -> np.ndarray:
     large = np.bincount(parts.ravel(), minlength=count + 1) >= least
     large[0] = False
     return np.asarray(large[parts])
+
+
+def _whole_parts(region: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Add the rest of each connected part of a mask of which the region holds more than half."""
+    parts, count = ndimage.label(covered, np.ones((3, 3), int))
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    mostly = 2 * np.bincount(parts[region], minlength=count + 1) > sizes
+    mostly[0] = False
+    return np.asarray(region | mostly[parts])
 
 
 def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
