@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .. import __version__
 from ..core.clip import Clip, FrameSource
