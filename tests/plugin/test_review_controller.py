@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, square
 
+from napari_appearrefine.core.quality import quality_of
 from napari_appearrefine.core.review_cells import ExemplarState, Source
-from napari_appearrefine.plugin.review_controller import ReviewController, quality_of
+from napari_appearrefine.plugin.review_controller import ReviewController
 from napari_appearrefine.plugin.timeline_rows import Mark
 
 

@@ -12,11 +12,12 @@ from psygnal import Signal
 from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
+from ..core.quality import quality_of
 from .acceptance import Acceptance
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
 from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
-from .review_controller import ReviewController, quality_of
+from .review_controller import ReviewController
 
 CHANGES_NAME = "changes"
 _FRAMES_BETWEEN_WORDS = 50
