@@ -200,6 +200,19 @@ def test_matching_is_the_formula_written_out():
                 np.testing.assert_allclose(maps[slot, 3 * place : 3 * place + 3, query], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (50, 65)])
+def test_backbone_pads_the_odd_pixel_at_the_end(size):
+    backbone = Backbone()
+    load_part(backbone, "backbone", CPU)
+    convolution = backbone.blocks[1].depthwise
+    assert convolution.stride == (2, 2)
+    x = torch.rand(1, convolution.in_channels, *size)
+    missing = [max((-(-length // 2) - 1) * 2 + convolution.kernel_size[0] - length, 0) for length in size]
+    padded = F.pad(x, (missing[1] // 2, -(-missing[1] // 2), missing[0] // 2, -(-missing[0] // 2)))
+    expected = F.conv2d(padded, convolution.weight, convolution.bias, 2, groups=convolution.groups)
+    assert torch.allclose(convolution(x), expected, atol=1e-5)
+
+
 def test_backbone_levels_and_packaged_weights():
     backbone = Backbone()
     load_part(backbone, "backbone", CPU)

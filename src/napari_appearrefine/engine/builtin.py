@@ -183,19 +183,21 @@ class BuiltinModel:
             key: dict.fromkeys(sorted(inputs.guidance.true_exemplars_of(key)), 1.0) for key in exemplars
         }
         left = {key: list(chosen) for key, chosen in exemplars.items()}
+        doubted: dict[int, list[int]] = {}
+        for key, chosen in exemplars.items():
+            for frame in set(chosen) - inputs.guidance.exemplars_of(key) if true[key] else ():
+                doubted.setdefault(frame, []).append(key)
         memories = self._memories(inputs)
-        for frame in sorted({frame for chosen in exemplars.values() for frame in chosen}):
-            doubted = [
-                key
-                for key, chosen in exemplars.items()
-                if frame in chosen and true[key] and frame not in inputs.guidance.exemplars_of(key)
-            ]
-            if doubted:
-                judges = weights_near(frame, {key: true[key] if key in doubted else {} for key in exemplars})
-                (agreement,) = self._scoring(inputs, frame, memories, judges, "judgement")()
-                for key in doubted:
-                    if agreement[inputs.object_ids.index(key)] < _AGREES:
-                        left[key].remove(frame)
+
+        def prepare(frame: int) -> Callable[[], Arrays]:
+            judges = weights_near(frame, {key: true[key] if key in doubted[frame] else {} for key in exemplars})
+            return self._scoring(inputs, frame, memories, judges, "judgement")
+
+        frames = sorted(doubted)
+        for frame, (agreement,) in zip(frames, side_by_side(frames, prepare, self._device), strict=True):
+            for key in doubted[frame]:
+                if agreement[inputs.object_ids.index(key)] < _AGREES:
+                    left[key].remove(frame)
         return left
 
     def correct(

@@ -41,14 +41,15 @@ def merge_with_input(
     """
     drawn = render_planes(planes, grid, given.shape).astype(given.dtype)
     keeping = np.asarray([0, *good], given.dtype)
-    changed = ((drawn != given) & np.isin(given, keeping) & np.isin(drawn, keeping)).astype(np.uint8)
+    changed = drawn != given
+    changed[changed] = np.isin(given[changed], keeping) & np.isin(drawn[changed], keeping)
     if not changed.any():
         return drawn
     side = 2 * round(_SLIGHT * given.shape[0] / grid[0] / 2) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     # An opening removes the thin strips between two outlines that agree; what stays is a real change.
-    real = cv2.dilate(cv2.morphologyEx(changed, cv2.MORPH_OPEN, kernel), kernel)
-    return np.where((changed > 0) & (real == 0), given, drawn)
+    real = cv2.dilate(cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_OPEN, kernel), kernel)
+    return np.where(changed & (real == 0), given, drawn)
 
 
 def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:

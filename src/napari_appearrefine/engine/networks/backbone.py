@@ -29,13 +29,14 @@ class _Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride == 1:
-            return F.conv2d(x, self.weight, self.bias, 1, kernel // 2, 1, self.groups)
-        pads = []
-        for length in (x.shape[-1], x.shape[-2]):
+        weight, padding = self.weight, []
+        for axis, length in ((-2, x.shape[-2]), (-1, x.shape[-1])):
             total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-            pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(x, pads), self.weight, self.bias, stride, 0, 1, self.groups)
+            if total % 2:
+                # A larger kernel with a zero in front of it shifts the window by one: no padded copy of the picture.
+                weight = torch.cat([torch.zeros_like(weight.narrow(axis, 0, 1)), weight], axis)
+            padding.append(-(-total // 2))
+        return F.conv2d(x, weight, self.bias, stride, tuple(padding), 1, self.groups)
 
 
 class _Block(nn.Module):

@@ -106,9 +106,13 @@ def _responses(queries: Tensor, keys: Tensor, weights: Tensor) -> list[Tensor]:
 
 
 def _responses_of_rows(queries: Tensor, keys: Tensor, weights: Tensor) -> list[Tensor]:
-    coarse = torch.exp(((queries @ keys.transpose(-1, -2)).float() - 1) / TEMPERATURES[0])
+    first = TEMPERATURES[0]
+    # In place: memory that is taken anew for every step costs as much as the arithmetic.
+    coarse = ((queries / first) @ keys.transpose(-1, -2)).float().sub_(1 / first).exp_()
+    evidence = coarse @ weights
     # exp(x / 0.025) is the fourth power of exp(x / 0.1): two squarings instead of another exp.
-    return [coarse @ weights, coarse.square().square() @ weights]
+    fine = coarse.square().square() if coarse.requires_grad else coarse.square_().square_()
+    return [evidence, fine @ weights]
 
 
 def _maps(sums: Sequence[tuple[Tensor, ...]]) -> Tensor:
