@@ -236,20 +236,30 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     assert not panel.proposal_box.isVisibleTo(panel)
     accepted = rough.data.copy()
 
-    # Undo and redo take the marks along.
-    rough.undo()
-    qtbot.wait(20)
+    # Undo and redo take everything that was done, the last first: pixels, marks, decisions.
+    annotator.press("Ctrl+Z")
     np.testing.assert_array_equal(rough.data[last], rough_masks_of_two()[last])
     np.testing.assert_array_equal(rough.data[first], painted)
     assert not annotator.marks(last, OBJECT) & Mark.ACCEPTED
     assert panel.proposal_box.isVisibleTo(panel)
-    rough.undo()
-    qtbot.wait(20)
+    assert not annotator.marks(left[OTHER][0], OTHER) & Mark.PROPOSED
+    annotator.press("Ctrl+Z")
+    assert annotator.marks(left[OTHER][0], OTHER) & Mark.PROPOSED
+    assert annotator.marks(other, OBJECT) & Mark.LOCKED
+    annotator.press("T")
+    annotator.press("Ctrl+Z")
+    assert not annotator.marks(other, OBJECT) & Mark.LOCKED
+    assert panel.timeline_panel.reason_label.text() == f"Undone: Lock object {OBJECT} in frame {other}."
+    annotator.press("T")
+    viewer.layers.selection.active = viewer.layers["clip"]
+    annotator.press("Ctrl+Z")
+    assert annotator.marks(first, wrong_one) & Mark.EDITED
+    annotator.press("Ctrl+Z")
     np.testing.assert_array_equal(rough.data, rough_masks_of_two())
     assert not annotator.marks(first, wrong_one) & Mark.EDITED
-    rough.redo()
-    rough.redo()
-    qtbot.wait(20)
+    viewer.layers.selection.active = rough
+    for _ in range(5):
+        annotator.press("Ctrl+Shift+Z")
     np.testing.assert_array_equal(rough.data, accepted)
     assert annotator.marks(first, wrong_one) & Mark.EDITED
     assert annotator.marks(last, OBJECT) & Mark.ACCEPTED

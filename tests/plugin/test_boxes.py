@@ -213,7 +213,7 @@ def test_reach_of_corrections_decides_about_the_next_frame(model_viewer, control
     assert asked == [(FRAMES, (FRAMES, 40, 60), [OBJECT])]
     review = workbench.review
     review.apply(review.table.ran({}, [OBJECT], np.full((FRAMES, 1), 0.5), {}))
-    review.suggest()
+    workbench.guide.suggest()
     small_jobs.run()
     assert review.frame >= 3
 

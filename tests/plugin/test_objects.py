@@ -98,6 +98,31 @@ def test_another_id(masks, review, objects):
     np.testing.assert_array_equal(masks.data, after)
 
 
+def test_name_and_colour_are_undone(masks, review, objects):
+    colour = [tuple(row.colour) for row in review.rows()]
+    objects.rename(OTHER, "fish")
+    objects.recolour(OTHER, (1.0, 0.0, 1.0, 1.0))
+    objects.toggle_hidden(OBJECT)
+    assert [row.title for row in review.rows()] == ["object 3", "fish"]
+    assert review.rows()[1].colour == (255, 0, 255)
+    masks.undo()
+    assert [row.colour for row in review.rows()] == colour
+    assert objects.is_hidden(OBJECT)
+    masks.undo()
+    assert review.rows()[1].title == "object 7"
+    masks.redo()
+    masks.redo()
+    assert (review.rows()[1].title, review.rows()[1].colour) == ("fish", (255, 0, 255))
+
+
+def test_deleting_an_object_without_pixels_is_undone(masks, review, objects, small_jobs):
+    masks.data[masks.data == OTHER] = 0
+    objects.delete(OTHER)
+    assert review.table.object_ids == [OBJECT]
+    masks.undo()
+    assert review.table.object_ids == [OBJECT, OTHER]
+
+
 def test_a_piece_becomes_an_object_until_it_touches_the_rest(model_viewer, masks, review, objects, small_jobs):
     masks.data_setitem(tuple(np.mgrid[3:6, 0:3, 0:3].reshape(3, -1)), OTHER)
     masks.data_setitem(tuple(np.mgrid[5:6, 0:30, 0:60].reshape(3, -1)), OTHER)
@@ -119,6 +144,8 @@ def test_a_piece_becomes_an_object_until_it_touches_the_rest(model_viewer, masks
 
 def test_nobody_paints_while_many_frames_change(masks, review, objects, slices):
     slices.waits = True
+    before = masks.data.copy()
+    masks.paint((6, 36, 30), OBJECT)
     masks.mode = "paint"
     objects.delete(OTHER)
     slices.step()
@@ -133,6 +160,8 @@ def test_nobody_paints_while_many_frames_change(masks, review, objects, slices):
     masks.undo()
     assert (masks.data[4] == OTHER).any()
     assert review.table.object_ids == [OBJECT, OTHER]
+    masks.undo()
+    np.testing.assert_array_equal(masks.data, before)
 
 
 def test_edits_of_a_deleted_object_do_not_bring_it_back(masks, review, objects):

@@ -104,7 +104,7 @@ def test_accepting_and_rejecting_frames(model_viewer, proposals, run, rough):
     expected[6] = make_truth()[6]
     np.testing.assert_array_equal(rough.data, expected)
     assert not proposals.is_open
-    for _ in range(2):
+    for _ in range(3):
         rough.undo()
     np.testing.assert_array_equal(rough.data, make_rough_masks())
 
@@ -156,12 +156,55 @@ def test_frame_locked_after_the_run_is_not_written(proposals, review, run, rough
     assert review.table.cells(OBJECT)["source"][5] == Source.IMPORTED
 
 
-def test_lock_set_after_accepting_survives_the_undo(proposals, review, run, rough):
+def test_lock_set_after_accepting_is_undone_before_it(proposals, review, run, rough):
     run()
     proposals.accept()
     review.toggle_lock([1], [OBJECT])
     rough.undo()
+    np.testing.assert_array_equal(rough.data, make_truth())
+    assert not review.table.column("locked").any()
+    assert review.table.column("accepted").all()
+    rough.undo()
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+    assert not review.table.column("accepted").any()
+    rough.redo()
+    rough.redo()
+    np.testing.assert_array_equal(rough.data, make_truth())
     assert sorted(review.table.frames_with("locked", OBJECT)) == [1]
+
+
+def test_undo_brings_back_what_was_rejected(model_viewer, proposals, review, run, rough):
+    run()
+    proposals.reject([5])
+    assert proposals.open_frames() == [2, 6]
+    proposals.reject()
+    proposals.reject()
+    assert not proposals.is_open
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
+    rough.undo()
+    assert proposals.open_frames() == [2, 6]
+    assert "changes" in model_viewer.layers
+    rough.undo()
+    assert proposals.open_frames() == WRONG
+    rough.redo()
+    rough.redo()
+    assert not proposals.is_open
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
+    run()
+    rough.undo()
+    rough.undo()
+    assert proposals.open_frames() == WRONG
+    assert [layer.name for layer in model_viewer.layers] == ["clip", "rough", "rough proposal", "changes"]
+
+
+def test_accepting_masks_that_change_nothing_can_be_undone(proposals, review, run, rough):
+    run()
+    proposals.accept([1])
+    assert review.table.frames_with("accepted", OBJECT) == {1}
+    proposals.accept([1])
+    rough.undo()
+    assert not review.table.column("accepted").any()
+    assert proposals.open_frames() == WRONG
 
 
 def test_edited_and_locked_frames_stay_bit_for_bit_over_the_whole_loop(model_viewer, proposals, review, run, rough):
@@ -311,7 +354,11 @@ class TestAcceptingFrameByFrame:
         slices.finish()
         np.testing.assert_array_equal(rough.data[6], make_rough_masks()[6])
         rough.undo()
-        assert sorted(review.table.frames_with("locked", OBJECT)) == [6]
+        assert not review.table.column("locked").any()
+        np.testing.assert_array_equal(rough.data[5], make_truth()[5])
+        rough.undo()
+        np.testing.assert_array_equal(rough.data, make_rough_masks())
+        assert not review.table.column("accepted").any()
 
     @pytest.mark.parametrize("act", ["reject", "close", "shut_down"])
     def test_what_comes_next_waits_for_it(self, proposals, rough, act):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, square
 
 from napari_appearrefine.core.quality import quality_of
 from napari_appearrefine.core.review_cells import ExemplarState, Source
+from napari_appearrefine.plugin.guide import Guide
 from napari_appearrefine.plugin.review_controller import ReviewController
 from napari_appearrefine.plugin.timeline_rows import Mark
 
@@ -15,6 +18,11 @@ from napari_appearrefine.plugin.timeline_rows import Mark
 @pytest.fixture
 def rough(model_viewer):
     return model_viewer.layers["rough"]
+
+
+@pytest.fixture
+def guide(review, small_jobs):
+    return Guide(review, small_jobs.start)
 
 
 @pytest.fixture
@@ -146,38 +154,131 @@ def test_marks_reach_the_run(model_viewer, review):
     )
 
 
-def test_mark_set_after_a_stroke_survives_its_undo(model_viewer, review, rough):
+def marks(review, object_id=OBJECT):
+    """Frames by mark, without those that have none."""
+    table = review.table
+    found = {name: sorted(table.frames_with(name, object_id)) for name in ("edited", "locked", "accepted")}
+    found["pinned"] = sorted(table.frames_with("exemplar", object_id, ExemplarState.PINNED))
+    found["banned"] = sorted(table.frames_with("exemplar", object_id, ExemplarState.BANNED))
+    return {name: frames for name, frames in found.items() if frames}
+
+
+def test_undo_takes_strokes_and_marks_back_in_the_order_they_were_made(model_viewer, review, rough, sentences):
+    states = []
+
+    def act(do, *arguments):
+        states.append((rough.data.copy(), marks(review)))
+        do(*arguments)
+
+    act(paint, model_viewer, rough, 4)
+    act(review.toggle_lock)
+    act(paint, model_viewer, rough, 5)
+    act(review.toggle_pin, [2, 3], [OBJECT])
+    act(review.toggle_accepted, [4, 5, 6], [OBJECT])
+    act(review.toggle_ban, [3], [OBJECT])
+    act(review.toggle_lock, [4], [OBJECT])
+    act(paint, model_viewer, rough, 4, OBJECT, (34, 30))
+    states.append((rough.data.copy(), marks(review)))
+    assert states[-1][1] == {"edited": [4, 5], "accepted": [4, 5, 6], "pinned": [2], "banned": [3]}
+    assert all(one[1] != other[1] for one, other in pairwise(states[:-1]))
+    for _ in range(2):
+        for pixels, known in states[-2::-1]:
+            rough.undo()
+            np.testing.assert_array_equal(rough.data, pixels)
+            assert marks(review) == known
+        rough.undo()
+        for pixels, known in states[1:]:
+            rough.redo()
+            np.testing.assert_array_equal(rough.data, pixels)
+            assert marks(review) == known
+    assert sentences[-4:] == [
+        "Done again: Pin object 3 in frames 2, 3.",
+        "Done again: Agree with object 3 in frames 4 to 6.",
+        "Done again: Ban object 3 in frame 3.",
+        "Done again: Unlock object 3 in frame 4.",
+    ]
+
+
+def test_mark_of_a_new_object_goes_before_the_object(model_viewer, review, rough):
+    paint(model_viewer, rough, 2, label=9)
+    review.toggle_lock([2], [9])
+    rough.undo()
+    assert marks(review, 9) == {"edited": [2], "accepted": [2]}
+    rough.undo()
+    assert review.table.object_ids == [OBJECT]
+    # Nothing is heard of what happens to a hidden layer until it is shown again.
+    rough.visible = False
+    rough.redo()
+    rough.redo()
+    rough.visible = True
+    assert marks(review, 9) == {"edited": [2], "accepted": [2], "locked": [2]}
+    rough.visible = False
+    review.undo()
+    review.undo()
+    assert review.table.object_ids == [OBJECT]
+
+
+def test_marks_that_strokes_pushed_out_of_the_history_stay(model_viewer, review, rough):
+    review.toggle_lock([1], [OBJECT])
+    for column in range(100):
+        rough.data_setitem((np.array([3]), np.array([39 - column // 50]), np.array([column % 50])), 8)
+    review.toggle_pin([1], [OBJECT])
+    for _ in range(120):
+        rough.undo()
+    assert marks(review)["locked"] == [1]
+    assert "pinned" not in marks(review)
+
+
+def test_marks_leave_the_history_with_the_review(model_viewer, review, rough):
+    paint(model_viewer, rough, 4)
+    review.toggle_lock([1], [OBJECT])
+    review.toggle_lock([2], [OBJECT])
+    rough.undo()
+    review.shut_down()
+    rough.undo()
+    np.testing.assert_array_equal(rough.data, make_rough_masks())
+
+
+def test_what_was_undone_is_gone_after_the_next_mark(model_viewer, review, rough):
+    review.toggle_lock([1], [OBJECT])
+    paint(model_viewer, rough, 4)
+    rough.undo()
+    rough.undo()
+    review.toggle_pin([2], [OBJECT])
+    rough.redo()
+    assert marks(review) == {"pinned": [2]}
+
+
+def test_lock_outlives_a_stroke_that_is_painted_back(model_viewer, review, rough):
     paint(model_viewer, rough, 4)
     review.toggle_lock()
-    rough.undo()
-    cell = review.table.cells(OBJECT)[4]
-    assert cell["locked"]
-    assert not cell["edited"]
+    rough.data_setitem(np.nonzero(rough.data != make_rough_masks()), 0)
+    assert marks(review) == {"locked": [4]}
 
 
-def test_next_to_fix_goes_to_the_worst_frame_and_says_why(model_viewer, review, small_jobs, sentences):
+def test_next_to_fix_goes_to_the_worst_frame_and_says_why(model_viewer, review, guide, small_jobs, sentences):
     quality = np.full((FRAMES, 1), 0.9)
     quality[5] = 0.1
     review.apply(review.table.ran({}, [OBJECT], quality, {OBJECT: [0]}))
-    review.suggest()
+    guide.suggest()
     small_jobs.run()
     assert review.frame == 5
     assert sentences[-1].startswith("Frame 5, object 3: The mask here looks poor")
     review.toggle_lock(range(FRAMES), [OBJECT])
-    review.suggest()
+    guide.suggest()
     small_jobs.run()
     assert sentences[-1] == "You have corrected or locked every mask."
 
 
-def test_next_and_previous_unreviewed(model_viewer, review, sentences):
+def test_next_and_previous_unreviewed(model_viewer, review, guide, sentences):
     review.toggle_lock(range(1, 5), [OBJECT])
-    review.go_to_unreviewed()
+    guide.go_to_unreviewed()
     assert review.frame == 5
-    review.go_to_unreviewed(-1)
+    guide.go_to_unreviewed(-1)
     assert review.frame == 0
     assert sentences[-1] == "Frame 0: not reviewed yet for object 3."
     review.toggle_accepted(range(FRAMES), [OBJECT])
-    review.go_to_unreviewed()
+    guide.go_to_unreviewed()
     assert (review.frame, sentences[-1]) == (0, "You have seen every mask.")
 
 

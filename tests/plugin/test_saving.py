@@ -195,7 +195,7 @@ def test_open_proposal_comes_back_as_it_was(sit):
     first = sit()
     rough = first.work(accepts=False)
     proposals = first.workbench.proposals
-    first.workbench.review.use_links({OBJECT: np.linspace(0, 1, len(rough.data) - 1)})
+    first.workbench.guide.use_links({OBJECT: np.linspace(0, 1, len(rough.data) - 1)})
     proposals.reject([5])
     proposals.toggle_shown()
     expected = proposals.layer.data.copy()
@@ -209,7 +209,7 @@ def test_open_proposal_comes_back_as_it_was(sit):
     # As text, because NaN is not equal to itself.
     assert str(again.last_report) == str(proposals.last_report)
     assert again.last_parameters == proposals.last_parameters
-    np.testing.assert_array_equal(second.workbench.review.links[OBJECT], first.workbench.review.links[OBJECT])
+    np.testing.assert_array_equal(second.workbench.guide.links[OBJECT], first.workbench.guide.links[OBJECT])
     for workbench in (first.workbench, second.workbench):
         workbench.proposals.accept()
     np.testing.assert_array_equal(second.viewer.layers["rough"].data, rough.data)

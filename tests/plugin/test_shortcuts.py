@@ -10,7 +10,7 @@ from napari.utils.shortcuts import _default_shortcuts
 from npe2 import PluginManifest
 
 from napari_appearrefine.plugin import commands
-from napari_appearrefine.plugin.shortcuts import SHORTCUTS, KeyBindings
+from napari_appearrefine.plugin.shortcuts import HISTORY_KEYS, SHORTCUTS, KeyBindings
 from napari_appearrefine.plugin.workbench import Workbench
 
 
@@ -21,7 +21,8 @@ def pressed():
 
 @pytest.fixture
 def actions(pressed):
-    return {shortcut.action: (lambda name=shortcut.action: pressed.append(name)) for shortcut in SHORTCUTS}
+    names = [*(shortcut.action for shortcut in SHORTCUTS), *HISTORY_KEYS]
+    return {name: (lambda name=name: pressed.append(name)) for name in names}
 
 
 def bound(target):
@@ -50,7 +51,7 @@ def test_no_key_is_one_of_napari_s_own():
 
 def test_table_and_actions_belong_together(model_viewer, controller, small_jobs):
     workbench = Workbench(model_viewer, controller, small_jobs.start)
-    assert set(workbench.actions()) == {shortcut.action for shortcut in SHORTCUTS}
+    assert set(workbench.actions()) == {shortcut.action for shortcut in SHORTCUTS} | set(HISTORY_KEYS)
 
 
 def test_every_action_is_a_command_that_tells_its_key():
@@ -75,7 +76,7 @@ def test_keys_work_on_the_viewer_and_on_the_selected_labels_layer(model_viewer, 
     assert pressed == ["next_to_fix", "previous_unreviewed"]
     other = model_viewer.add_labels(rough.data.copy(), name="other")
     assert not bound(rough)
-    assert len(bound(other)) == len(SHORTCUTS)
+    assert len(bound(other)) == len(SHORTCUTS) + len(HISTORY_KEYS)
     model_viewer.layers.selection.active = model_viewer.layers["clip"]
     assert not bound(other)
     keys.release()

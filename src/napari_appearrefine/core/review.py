@@ -109,7 +109,7 @@ class ReviewTable:
             cells = self._rows[object_id][chosen].copy()
             for name, value in values.items():
                 cells[name] = value
-            changes.append(Change(object_id, cells, chosen))
+            changes.append(Change(object_id, cells, chosen, tuple(values)))
         return Edit(title, tuple(changes))
 
     def edited(self, object_ids: Iterable[int], frames: Iterable[int], present: bool | None = None) -> Edit:
@@ -338,8 +338,10 @@ class ReviewTable:
             return Change(change.object_id, before)
         if before is None:
             raise KeyError(change.object_id)
-        undone = Change(change.object_id, before[change.frames].copy(), change.frames)
-        before[change.frames] = change.cells
+        undone = Change(change.object_id, before[change.frames].copy(), change.frames, change.fields)
+        assert change.cells is not None
+        for name in CELL.names or () if change.fields is None else change.fields:
+            before[name][change.frames] = change.cells[name]
         return undone
 
     def _new_row(self, source: Source) -> np.ndarray:

@@ -79,11 +79,14 @@ class Change:
         away, if ``frames`` is None.
     frames : ndarray, optional
         (n,) int frames without repetition.
+    fields : tuple of str, optional
+        Which fields of the cells of ``frames`` are new; all of them if not given.
     """
 
     object_id: int
     cells: np.ndarray | None
     frames: np.ndarray | None = None
+    fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Acceptance:
             mine = np.flatnonzero(taken[:, slot]).tolist()
             there = {} if present is None else dict.fromkeys(mine, object_id in present)
             changes += self.tracker.table.taken_over(object_id, mine, self._run, there).changes
-        return Edit("Accept", tuple(changes))
+        return Edit("Accept proposed masks", tuple(changes))
 
 
 def _without(patch: LabelPatch, now: np.ndarray, settled: list[int]) -> LabelPatch:

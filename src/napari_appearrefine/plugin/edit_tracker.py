@@ -19,17 +19,20 @@ from . import jobs
 from .undo_step import UndoStep
 
 _DECISIONS = ("locked", "exemplar")
-_PIXELS_THAT_TELL = 256
 
 
-@dataclass
+def _nothing() -> None:
+    """Tell nobody."""
+
+
+@dataclass(eq=False)
 class Step:
-    """Pixels that the plugin wrote, as one step of napari's history, and the marks that came with them.
+    """What was done at once: pixels that the plugin wrote, perhaps none, and marks, as one step of napari's history.
 
     Parameters
     ----------
     undo_step : UndoStep
-        What writes the pixels.
+        Its place in the history, and what writes the pixels.
     on_undone, on_redone : callable
         Told when the step is taken back or made again.
     """
@@ -42,7 +45,6 @@ class Step:
     old_committed: list[LabelPatch] = field(default_factory=list)
     new_committed: list[LabelPatch] = field(default_factory=list)
     inverse: Edit = Edit("")
-    decisions: dict[int, np.ndarray] | None = None
 
     def was_undone(self) -> bool:
         """Whether a person took the step back; then nothing more may be written."""
@@ -72,6 +74,10 @@ class EditTracker:
 
     changed = Signal(object)
     """Marks or pixels changed in these frames (a set of int)."""
+    marked = Signal()
+    """Marks changed, and no pixels."""
+    moved = Signal(str)
+    """A person took back a step, or made it again: a sentence on what that was."""
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class EditTracker:
         layer.events.paint.connect(self._on_paint)
         layer.events.labels_update.connect(self._on_drawn)
         layer.events.set_data.connect(self._on_set_data)
+        layer.events.visible.connect(self._on_visible)
 
     def let_go(self) -> None:
         """Watch the layer no more, and write no more."""
@@ -105,6 +112,9 @@ class EditTracker:
         self.layer.events.paint.disconnect(self._on_paint)
         self.layer.events.labels_update.disconnect(self._on_drawn)
         self.layer.events.set_data.disconnect(self._on_set_data)
+        self.layer.events.visible.disconnect(self._on_visible)
+        for step in (*self._done, *self._undone):
+            step.undo_step.withdraw()
 
     @property
     def is_writing(self) -> bool:
@@ -114,8 +124,24 @@ class EditTracker:
     def begin(self, on_undone: Callable[[], None], on_redone: Callable[[], None]) -> Step:
         """Begin a step that is written bit by bit, after the one before is finished; :meth:`end` it in any case."""
         self.finish()
-        self._open = Step(UndoStep(self.layer), on_undone, on_redone)
+        self._open = self._begun(on_undone, on_redone)
         return self._open
+
+    def decide(
+        self, edit: Edit, on_undone: Callable[[], None] = _nothing, on_redone: Callable[[], None] = _nothing
+    ) -> None:
+        """Change marks alone, as a step of its own.
+
+        Parameters
+        ----------
+        edit : Edit
+            What to change, only the fields that were decided about; its title says what that was.
+        on_undone, on_redone : callable, optional
+            Told before the step is taken back or made again.
+        """
+        step = self._begun(on_undone, on_redone)
+        step.inverse = self.table.apply(edit)
+        self.marked.emit()
 
     def work(self, steps: Iterator[object], on_end: Callable[[], None]) -> None:
         """Let the step that was begun be written by a generator, a few milliseconds at a time.
@@ -173,12 +199,7 @@ class EditTracker:
         step.new_committed += new_committed
         if edit is not None:
             step.inverse = self.table.apply(edit).then(step.inverse)
-        step.decisions = step.decisions or self._decisions()
         self._settle({patch.frame for patch in (*new, *new_committed)})
-        if new:
-            self._undone.clear()
-            if not self._done or self._done[-1] is not step:
-                self._done.append(step)
 
     def end(self, step: Step) -> None:
         """Show what a step wrote, and tell about it."""
@@ -219,9 +240,11 @@ class EditTracker:
         if changed:
             self.changed.emit(changed)
 
-    def check_painted(self) -> None:
-        """Compare all frames that were ever painted; an undo may have changed one that is not shown."""
-        self.check(self._painted)
+    def follow_history(self) -> None:
+        """Take note of what was undone or redone; napari says nothing of it while the layer is hidden."""
+        self._follow_steps()
+        # A stroke that came or went may be in a frame that is not shown.
+        self.check({self._frame_shown(), *self._painted})
 
     def _check_frame(self, frame: int) -> bool:
         now = self.layer.data[frame]
@@ -277,41 +300,50 @@ class EditTracker:
         shown = self._frame_shown()
         moved, self._last_shown = shown != self._last_shown, shown
         if not self._ignores_events and not moved:
-            self._follow_history()
-            self.check({shown, *self._painted})
+            self.follow_history()
 
-    def _follow_history(self) -> None:
-        while self._done and self._holds(self._done[-1].old):
-            step = self._done.pop()
+    def _on_visible(self, event: Any = None) -> None:
+        if not self._ignores_events and self.layer.visible:
+            self.follow_history()
+
+    def _begun(self, on_undone: Callable[[], None], on_redone: Callable[[], None]) -> Step:
+        self._follow_steps()
+        step = Step(UndoStep(self.layer), on_undone, on_redone)
+        step.undo_step.begin()
+        # Of steps that strokes pushed out of the history nothing more will be heard.
+        self._done = [known for known in self._done if known is self._open or known.undo_step.can_be_undone()]
+        self._done.append(step)
+        self._undone.clear()
+        return step
+
+    def _follow_steps(self) -> None:
+        # One at a time, because what listens may lead back to here.
+        while (step := _last(self._done, lambda step: step.undo_step.can_be_redone())) is not None:
+            self._done.remove(step)
             step.on_undone()
             self._move(step, step.old, step.old_committed)
             self._undone.append(step)
-        while self._undone and self._holds(self._undone[-1].new):
-            step = self._undone.pop()
+            self.moved.emit(f"Undone: {step.inverse.title}.")
+        while (step := _last(self._undone, lambda step: step.undo_step.can_be_undone())) is not None:
+            self._undone.remove(step)
+            if not step.new:
+                # It may be about an object whose stroke came back with it.
+                self.check(self._painted)
             step.on_redone()
             self._move(step, step.new, step.new_committed)
             self._done.append(step)
-
-    def _holds(self, patches: list[LabelPatch]) -> bool:
-        patch = patches[0]
-        some = slice(None, None, max(1, len(patch) // _PIXELS_THAT_TELL))
-        now = self.layer.data[patch.frame, patch.rows[some], patch.columns[some]]
-        return bool(np.array_equal(now, patch.values[some]))
+            self.moved.emit(f"Done again: {step.inverse.title}.")
 
     def _move(self, step: Step, written: list[LabelPatch], committed: list[LabelPatch]) -> None:
         for patch in committed:
             patch.apply(self.committed)
-        earlier, now = step.decisions or {}, self._decisions()
         step.inverse = self.table.apply(step.inverse)
-        step.decisions = self._decisions()
-        for object_id in set(earlier) & set(now) & set(step.decisions):
-            # What a person decided since the step stays: it is no part of it.
-            since = np.flatnonzero(earlier[object_id] != now[object_id])
-            values = {name: now[object_id][name][since] for name in _DECISIONS}
-            self.table.apply(self.table.set(step.inverse.title, [object_id], since, **values))
         frames = {patch.frame for patch in (*written, *committed)}
         self._settle(frames)
-        self.changed.emit(frames)
+        if frames:
+            self.changed.emit(frames)
+        else:
+            self.marked.emit()
 
     def _settle(self, frames: Iterable[int]) -> None:
         """Take note of which objects differ now from what was committed; their marks came with the step."""
@@ -329,8 +361,9 @@ class EditTracker:
         finally:
             self._ignores_events = False
 
-    def _decisions(self) -> dict[int, np.ndarray]:
-        return {key: self.table.cells(key)[list(_DECISIONS)].copy() for key in self.table.object_ids}
+
+def _last(steps: list[Step], condition: Callable[[Step], bool]) -> Step | None:
+    return next((step for step in reversed(steps) if condition(step)), None)
 
 
 def _frames_of(atoms: Iterable[Any], otherwise: int) -> set[int]:

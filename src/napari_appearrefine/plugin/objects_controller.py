@@ -23,6 +23,7 @@ from .edit_tracker import EditTracker
 from .layers import clip_of, rgba_of
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
+from .undo_step import forbid_painting
 
 _PIXELS_OF_A_CLICK = 4
 """A drag that is shorter is a click."""
@@ -182,13 +183,21 @@ class ObjectsController:
         """Give an object a name; an empty one takes it away."""
         table = self._review.table
         if table is not None:
-            self._review.apply(table.named(object_id, name.strip()))
+            self._review.decide(table.named(object_id, name.strip()))
 
     def recolour(self, object_id: int, colour: tuple[float, float, float, float]) -> None:
         """Give an object a colour: red, green, blue, opacity, 0..1."""
-        layer = self._review.layer
-        if layer is not None:
-            self._set_colours(layer, {object_id: np.array(colour)})
+        tracker = self._review.tracker
+        if tracker is None:
+            return
+        layer = tracker.layer
+        old, new = {object_id: rgba_of(layer, object_id)}, {object_id: np.array(colour)}
+        tracker.decide(
+            Edit(f"Recolour object {object_id}"),
+            lambda: self._set_colours(layer, old),
+            lambda: self._set_colours(layer, new),
+        )
+        self._set_colours(layer, new)
 
     def toggle_hidden(self, object_id: int) -> None:
         """Make an object invisible, or visible again; its pixels stay."""
@@ -304,7 +313,7 @@ class ObjectsController:
     def _change(self, tracker: EditTracker, parts: Iterator[_Part]) -> None:
         """Write the parts of an operation as one step; nobody paints meanwhile."""
         tracker.finish()
-        tracker.check_painted()
+        tracker.follow_history()
         self._proposals.close()
         forget = self._proposals.forget_rough
         forget()
@@ -327,7 +336,7 @@ class ObjectsController:
 
         tracker.work(steps(), end)
         if tracker.is_writing:
-            layer.editable = False
+            forbid_painting(layer)
             self.said.emit("The frames are being changed; you can paint again when all are done.")
 
     def _set_colours(self, layer: Labels, colours: dict[int, np.ndarray]) -> None:

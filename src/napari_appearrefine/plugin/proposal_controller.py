@@ -13,6 +13,7 @@ from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
 from ..core.quality import quality_of
+from ..core.review_cells import Edit
 from .acceptance import Acceptance
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
@@ -148,6 +149,8 @@ class ProposalController:
     def run(self, parameters: RefineParameters) -> None:
         """Start a run that honours every mark."""
         self.close()
+        # What was decided about it stays so from now on.
+        self._proposal, self._differs = None, {}
         self.last_parameters = parameters
         self._runs.propose(parameters, self._review.guidance, self._rough)
 
@@ -158,28 +161,43 @@ class ProposalController:
         a few at a time, while the person may go on.
         """
         self._review.finish_writing()
-        proposal, tracker = self._proposal, self._review.tracker
-        if proposal is None or tracker is None or not self.is_open:
+        proposal, tracker, layer = self._proposal, self._review.tracker, self._layer
+        if proposal is None or tracker is None or layer is None:
             return
-        tracker.check_painted()
+        tracker.follow_history()
         chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
         known = set(proposal.object_ids) & set(tracker.table.object_ids)
         ids = sorted(known if object_ids is None else known & set(object_ids))
-        layer, differed = self._layer, {key: frames.copy() for key, frames in self._differs.items()}
+        slots = [proposal.object_ids.index(object_id) for object_id in ids]
+        if not (proposal.decisions[np.ix_(chosen, slots)] == Decision.OPEN).any():
+            return
+        differed = {key: frames.copy() for key, frames in self._differs.items()}
         acceptance = Acceptance(
             proposal,
             tracker,
             self._run,
             lambda: self._on_taken_back(acceptance, layer, differed),
-            lambda: self._on_made_again(acceptance),
+            lambda: self._on_made_again(acceptance, layer),
         )
         tracker.work(self._accepting(acceptance, chosen, ids), lambda: self._on_accepted(acceptance))
 
     def reject(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
-        """Leave masks as they are; all of them by default."""
+        """Leave masks as they are; all of them by default. Undo takes that back."""
         self._review.finish_writing()
-        if self._proposal is not None:
-            self._proposal.decide(Decision.REJECTED, frames, object_ids)
+        proposal, tracker, layer = self._proposal, self._review.tracker, self._layer
+        if proposal is None or tracker is None or layer is None:
+            return
+        before = proposal.decide(Decision.REJECTED, frames, object_ids)
+        rejected = before != proposal.decisions
+
+        def decide(decision: Decision) -> None:
+            proposal.decisions[rejected] = decision
+            self._show_again(proposal, layer)
+
+        if rejected.any():
+            tracker.decide(
+                Edit("Reject proposed masks"), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
+            )
             self._show_what_is_open()
 
     def toggle_shown(self) -> None:
@@ -228,25 +246,30 @@ class ProposalController:
         name = acceptance.tracker.layer.name
         self._review.said.emit(f"{frames_written} written into “{name}”; Ctrl-Z takes it back.")
 
-    def _on_taken_back(self, acceptance: Acceptance, layer: Labels | None, differed: dict[int, np.ndarray]) -> None:
+    def _on_taken_back(self, acceptance: Acceptance, layer: Labels, differed: dict[int, np.ndarray]) -> None:
         acceptance.take_back()
-        if acceptance.proposal is not self._proposal or layer is None:
+        if acceptance.proposal is not self._proposal:
             return
         for object_id, differs in self._differs.items():
             before = differed.get(object_id)
             differs[acceptance.written] = False if before is None else before[acceptance.written]
         self._compared = set(acceptance.written)
-        if self._layer is None:
+        self._show_again(acceptance.proposal, layer)
+
+    def _on_made_again(self, acceptance: Acceptance, layer: Labels) -> None:
+        acceptance.make_again()
+        self._show_again(acceptance.proposal, layer)
+
+    def _show_again(self, proposal: Proposal, layer: Labels) -> None:
+        """Show what is open of a proposal about which decisions came or went, if it is still the one."""
+        if proposal is not self._proposal:
+            return
+        if self._layer is None and self.open_frames():
             self._layer = layer
             layer.visible = False
             self._add(layer)
             self._open_overlay()
         self._show_what_is_open()
-
-    def _on_made_again(self, acceptance: Acceptance) -> None:
-        acceptance.make_again()
-        if acceptance.proposal is self._proposal:
-            self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
         proposal = self._proposal

@@ -12,7 +12,6 @@ from psygnal import Signal
 from ..core.guidance import Guidance
 from ..core.review import ReviewTable
 from ..core.review_cells import Edit, ExemplarState, Source
-from ..core.suggestion import Suggestion, next_to_fix, next_unreviewed
 from . import jobs
 from .edit_tracker import EditTracker
 from .layers import colour_of, is_writable, role_of
@@ -62,11 +61,9 @@ class ReviewController:
         self._layer: Labels | None = None
         self._tracker: EditTracker | None = None
         self._reading: jobs.Job | None = None
-        self._suggesting: jobs.Job | None = None
         self._range = (0, 0)
         self._proposed: dict[int, np.ndarray] = {}
         self._measures: dict[int, Sequence[Curve]] = {}
-        self._links: dict[int, np.ndarray] = {}
         self._painted_while_reading: set[int] = set()
         viewer.dims.events.current_step.connect(self._on_step)
 
@@ -197,71 +194,42 @@ class ReviewController:
 
     def toggle_lock(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Lock masks, which a run then reads and never writes; unlock them if all are locked."""
-        self._toggle("Lock", "locked", True, False, frames, object_ids)
+        self._toggle("Lock", "Unlock", "locked", True, False, frames, object_ids)
 
     def toggle_pin(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Make masks exemplars whatever the program thinks of them; leave it to the program if all are."""
-        self._toggle("Pin", "exemplar", ExemplarState.PINNED, ExemplarState.AUTO, frames, object_ids)
+        self._toggle("Pin", "Unpin", "exemplar", ExemplarState.PINNED, ExemplarState.AUTO, frames, object_ids)
 
     def toggle_ban(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Keep masks from being exemplars; leave it to the program if all are banned."""
-        self._toggle("Ban", "exemplar", ExemplarState.BANNED, ExemplarState.AUTO, frames, object_ids)
+        self._toggle("Ban", "Allow", "exemplar", ExemplarState.BANNED, ExemplarState.AUTO, frames, object_ids)
 
     def toggle_accepted(self, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None) -> None:
         """Mark masks as seen and right; take the mark back if all are."""
-        self._toggle("Accept", "accepted", True, False, frames, object_ids)
+        self._toggle("Agree with", "Disagree with", "accepted", True, False, frames, object_ids)
 
     def apply(self, edit: Edit) -> None:
-        """Change the table alone."""
+        """Change the table alone, by what a run found: nothing that a person would undo."""
         if self._tracker is not None:
             self._tracker.table.apply(edit)
             self.table_changed.emit()
 
-    def suggest(self) -> None:
-        """Go to the frame whose correction would help most, and say why."""
-        table = self.table
-        if table is None or self._suggesting is not None:
-            return
-        ids = table.object_ids
-        quality, links = self.quality(), self._links
-        # Accepting a whole proposal at once is no look at each of its masks.
-        known = table.column("edited") | table.column("locked")
-        self._suggesting = self._start_job(
-            lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids, links)),
-            self._on_suggestion,
-            self._on_suggested,
-        )
+    def decide(self, edit: Edit) -> None:
+        """Change the table alone, by what a person decided; undo takes it back."""
+        if self._tracker is not None:
+            self._tracker.decide(edit)
 
-    @property
-    def links(self) -> dict[int, np.ndarray]:
-        """How far a correction reaches, as :meth:`use_links` was told."""
-        return self._links
+    def undo(self) -> None:
+        """Take back the last stroke, mark or operation on the masks."""
+        if self._layer is not None:
+            self._layer.undo()
+            self._follow_history()
 
-    def use_links(self, links: dict[int, np.ndarray]) -> None:
-        """Judge how far a correction reaches by these: object id to (T - 1,), as :func:`next_to_fix` takes them."""
-        self._links = links
-
-    def quality(self) -> np.ndarray:
-        """Return the estimated quality of the masks as they are, (T, Q) float32; NaN if unknown."""
-        table = self.table
-        assert table is not None
-        from_run = table.column("source") == Source.RUN
-        after = table.column("after")
-        return np.asarray(np.where(from_run & ~np.isnan(after), after, table.column("before")))
-
-    def go_to_unreviewed(self, step: int = 1) -> None:
-        """Go to the next frame (the previous one if ``step`` is -1) with a mask that no person has agreed with."""
-        table = self.table
-        if table is None:
-            return
-        reviewed = table.column("edited") | table.column("locked") | table.column("accepted")
-        frame = next_unreviewed(reviewed, self.frame, step)
-        if frame is None:
-            self.said.emit("You have seen every mask.")
-            return
-        self.go_to(frame)
-        waiting = [key for key, seen in zip(table.object_ids, reviewed[frame], strict=True) if not seen]
-        self.said.emit(f"Frame {frame}: not reviewed yet for {_objects(waiting)}.")
+    def redo(self) -> None:
+        """Make again what was undone last."""
+        if self._layer is not None:
+            self._layer.redo()
+            self._follow_history()
 
     def show_proposed(self, proposed: dict[int, np.ndarray]) -> None:
         """Mark frames in which a proposal would change an object: object id to (T,) bool."""
@@ -287,6 +255,7 @@ class ReviewController:
     def _toggle(
         self,
         title: str,
+        opposite: str,
         name: str,
         value: int,
         otherwise: int,
@@ -299,7 +268,12 @@ class ReviewController:
         chosen = self.selected_frames if frames is None else list(frames)
         ids = [self.object_id] if object_ids is None else list(object_ids)
         all_are = bool((table.column(name, ids)[chosen] == value).all())
-        self.apply(table.set(title, ids, chosen, **{name: otherwise if all_are else value}))
+        words = f"{opposite if all_are else title} {in_words('object', ids)} in {in_words('frame', chosen)}"
+        self.decide(table.set(words, ids, chosen, **{name: otherwise if all_are else value}))
+
+    def _follow_history(self) -> None:
+        if self._tracker is not None:
+            self._tracker.follow_history()
 
     def _read(self) -> None:
         layer = self._layer
@@ -332,6 +306,8 @@ class ReviewController:
         if painted is not None:
             self._tracker.take_painted_cells(painted)
         self._tracker.changed.connect(self._on_pixels_changed)
+        self._tracker.marked.connect(self.table_changed)
+        self._tracker.moved.connect(self.said)
         self._tracker.check(self._painted_while_reading)
         self._painted_while_reading = set()
         self.masks_changed.emit(layer)
@@ -353,10 +329,8 @@ class ReviewController:
         layer.events.selected_label.disconnect(self._on_label_selected)
         if self._tracker is not None:
             self._tracker.let_go()
-        if self._suggesting is not None:
-            self._suggesting.detach()
-        self._tracker = self._suggesting = None
-        self._range, self._proposed, self._measures, self._links = (0, 0), {}, {}, {}
+        self._tracker = None
+        self._range, self._proposed, self._measures = (0, 0), {}, {}
 
     def _on_paint_while_reading(self, event: Any) -> None:
         self._painted_while_reading.add(self.frame)
@@ -375,22 +349,10 @@ class ReviewController:
         if self._layer is not None:
             self.frame_changed.emit(self.frame)
 
-    def _on_suggestion(self, event: jobs.JobEvent) -> None:
-        if isinstance(event, jobs.Failure):
-            self.said.emit(event.message)
-            return
-        assert isinstance(event, jobs.Outcome)
-        suggestion: Suggestion | None = event.value
-        if suggestion is None:
-            self.said.emit("You have corrected or locked every mask.")
-            return
-        self.go_to(suggestion.frame)
-        self.select_object(suggestion.object_id)
-        self.said.emit(f"Frame {suggestion.frame}, object {suggestion.object_id}: {suggestion.reason}")
 
-    def _on_suggested(self) -> None:
-        self._suggesting = None
-
-
-def _objects(ids: Sequence[int]) -> str:
-    return ("object " if len(ids) == 1 else "objects ") + ", ".join(map(str, ids))
+def in_words(noun: str, numbers: Sequence[int]) -> str:
+    """Name objects or frames: one, a few, or from the first to the last."""
+    if len(numbers) == 1:
+        return f"{noun} {numbers[0]}"
+    is_range = len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1))
+    return f"{noun}s " + (f"{numbers[0]} to {numbers[-1]}" if is_range else ", ".join(map(str, numbers)))

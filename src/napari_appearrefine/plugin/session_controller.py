@@ -21,6 +21,7 @@ from . import jobs
 from .connections import Connections
 from .controller import RefineController
 from .edit_tracker import EditTracker
+from .guide import Guide
 from .layers import clip_of, make_labels, role_of
 from .proposal_controller import ProposalController
 from .review_controller import ReviewController
@@ -36,8 +37,8 @@ class SessionController:
     ----------
     viewer : Viewer or ViewerModel
         Where the masks of a session are added.
-    runs, review, proposals : RefineController, ReviewController, ProposalController
-        What knows the video, the masks and what the first run started from.
+    runs, review, guide, proposals : RefineController, ReviewController, Guide, ProposalController
+        What knows the video, the masks, how far corrections reach and what the first run started from.
     choose_masks : callable
         Makes a Labels layer the chosen masks.
     start_job : callable
@@ -60,6 +61,7 @@ class SessionController:
         viewer: Any,
         runs: RefineController,
         review: ReviewController,
+        guide: Guide,
         proposals: ProposalController,
         choose_masks: Callable[[Labels], None],
         start_job: jobs.StartJob,
@@ -67,6 +69,7 @@ class SessionController:
         self._viewer = viewer
         self._runs = runs
         self._review = review
+        self._guide = guide
         self._proposals = proposals
         self._choose_masks = choose_masks
         self._start_job = start_job
@@ -210,7 +213,7 @@ class SessionController:
         if proposals.rough is not None:
             masks[_ROUGH] = proposals.rough
         proposed, arrays = proposals.stored()
-        links = self._review.links
+        links = self._guide.links
         arrays |= tracker.painted_cells() | colours_of(tracker.layer)
         if links:
             arrays |= {"links_objects": np.array(list(links), np.int64), "links": np.stack(list(links.values()), 1)}
@@ -253,7 +256,7 @@ class SessionController:
             proposals.start_from(masks[_ROUGH])
         if "links" in arrays:
             ids = (int(object_id) for object_id in arrays["links_objects"])
-            review.use_links(dict(zip(ids, arrays["links"].T, strict=True)))
+            self._guide.use_links(dict(zip(ids, arrays["links"].T, strict=True)))
         self._is_unopened = False
         proposals.last_report = session.report
         proposals.last_parameters = loaded.parameters

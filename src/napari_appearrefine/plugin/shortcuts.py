@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app_model.types import KeyCode, KeyMod
 from napari.layers import Labels
 
 
@@ -62,6 +63,12 @@ SHORTCUTS = (
     Shortcut("I", "grow_object", "a new object that grows from a click or a box", _OBJECTS),
 )
 
+HISTORY_KEYS: dict[str, int] = {
+    "undo": KeyMod.CtrlCmd | KeyCode.KeyZ,
+    "redo": KeyMod.CtrlCmd | KeyMod.Shift | KeyCode.KeyZ,
+}
+"""napari's own keys for the history of the selected Labels layer, which also work while another layer is selected."""
+
 
 class KeyBindings:
     """Binds the table's keys for as long as it lives, and gives back whatever was bound before.
@@ -85,7 +92,7 @@ class KeyBindings:
         viewer.mouse_wheel_callbacks.append(self._on_wheel)
         self._layer: Labels | None = None
         self._replaced = self._bind(viewer)
-        self._replaced_on_layer: dict[str, Any] = {}
+        self._replaced_on_layer: dict[Any, Any] = {}
         viewer.layers.selection.events.active.connect(self._on_active_changed)
         self._on_active_changed()
 
@@ -113,14 +120,15 @@ class KeyBindings:
             _unbind(self._layer, self._replaced_on_layer)
         self._layer = None
 
-    def _bind(self, target: Any) -> dict[str, Any]:
+    def _bind(self, target: Any) -> dict[Any, Any]:
+        keys: dict[Any, str] = {shortcut.key: shortcut.action for shortcut in SHORTCUTS}
+        keys |= {key: action for action, key in HISTORY_KEYS.items()}
         return {
-            shortcut.key: target.bind_key(shortcut.key, _pressed(self._actions[shortcut.action]), overwrite=True)
-            for shortcut in SHORTCUTS
+            key: target.bind_key(key, _pressed(self._actions[action]), overwrite=True) for key, action in keys.items()
         }
 
 
-def _unbind(target: Any, replaced: Mapping[str, Any]) -> None:
+def _unbind(target: Any, replaced: Mapping[Any, Any]) -> None:
     for key, earlier in replaced.items():
         target.bind_key(key, earlier, overwrite=True)
 

@@ -28,6 +28,16 @@ class UndoStep:
         self._layer = layer
         self._first_change: Any = None
 
+    def begin(self) -> None:
+        """Take the place in the history now, before there are pixels; perhaps there will be none, only marks."""
+        history = self._history()
+        if history is not None:
+            no_pixels = tuple(np.zeros(0, np.uint16) for _ in self._layer.data.shape)
+            nothing = np.zeros(0, self._layer.data.dtype)
+            self._first_change = (no_pixels, nothing, nothing)
+            history.append([self._first_change])
+            self._undone_history().clear()
+
     def write(self, patches: Iterable[LabelPatch], refresh: bool = False) -> list[LabelPatch]:
         """Write patches, at most one for each frame.
 
@@ -68,6 +78,28 @@ class UndoStep:
             self._first_change = None
         return not pushed_out_by_later_strokes
 
+    def can_be_undone(self) -> bool:
+        """Whether the step is among those that Ctrl-Z takes back."""
+        return self._first_change is not None and self._item() is not None
+
+    def can_be_redone(self) -> bool:
+        """Whether a person took the step back and can make it again."""
+        # An undo turns a step around.
+        items = (item for item in self._undone_history() if item)
+        return self._first_change is not None and any(item[-1] is self._first_change for item in items)
+
+    def withdraw(self) -> None:
+        """Leave the history if there are only marks, of which nobody will be told any more."""
+        only_marks = self._first_change is not None and not len(self._first_change[1])
+        for history in (self._history(), self._undone_history()):
+            if only_marks and history:
+                kept = [item for item in history if len(item) > 1 or item[0] is not self._first_change]
+                history.clear()
+                history.extend(kept)
+
+    def _undone_history(self) -> Any:
+        return getattr(_behind_proxy(self._layer), "_redo_history", ())
+
     def _history(self) -> Any:
         # napari has no public way to add to an earlier undo step. Without this attribute (another
         # napari) what is written at once stays an undo step of its own.
@@ -87,6 +119,15 @@ class UndoStep:
             self._first_change = history[-1][0]
         elif item is not history[-1]:
             item.extend(history.pop())
+
+
+def forbid_painting(layer: Labels) -> None:
+    """Make a layer not editable, and keep its undo history, which napari would empty."""
+    target = _behind_proxy(layer)
+    kept = {name: getattr(target, name) for name in ("_undo_history", "_redo_history") if hasattr(target, name)}
+    layer.editable = False
+    for name, history in kept.items():
+        setattr(target, name, history)
 
 
 def _behind_proxy(layer: Labels) -> Any:

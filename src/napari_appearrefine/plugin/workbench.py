@@ -15,6 +15,7 @@ from .controller import RefineController, RunResult, Task
 from .engine_calls import Refiner
 from .error_map import ErrorMap
 from .exemplar_views import ExemplarViews
+from .guide import Guide
 from .layers import clip_of
 from .objects_controller import ObjectsController
 from .proposal_controller import ProposalController
@@ -60,15 +61,19 @@ class Workbench:
         in_slices: jobs.RunInSlices = jobs.run_in_slices,
     ) -> None:
         refiner = Refiner()
+        self._viewer = viewer
         self._start_job = start_job
         self._follow = refiner.follow if runs is None else follow
         self._following: jobs.Job | None = None
         self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job, in_slices)
+        self.guide = Guide(self.review, start_job)
         self.proposals = ProposalController(viewer, self.runs, self.review)
         self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
-        self.session = SessionController(viewer, self.runs, self.review, self.proposals, self.choose_masks, start_job)
+        self.session = SessionController(
+            viewer, self.runs, self.review, self.guide, self.proposals, self.choose_masks, start_job
+        )
         self.truth = TruthController(self.review, start_job)
         self.exemplars = ExemplarViews(self.runs, self.review, start_job)
         self.runs.run_finished.connect(self._on_run_finished)
@@ -113,12 +118,12 @@ class Workbench:
             return None
 
     def actions(self) -> dict[str, Callable[[], object]]:
-        """Return what each key of :mod:`plugin.shortcuts` does."""
+        """Return what each key of :mod:`plugin.shortcuts` does, those of the history included."""
         review, proposals = self.review, self.proposals
         return {
-            "next_to_fix": review.suggest,
-            "next_unreviewed": lambda: review.go_to_unreviewed(1),
-            "previous_unreviewed": lambda: review.go_to_unreviewed(-1),
+            "next_to_fix": self.guide.suggest,
+            "next_unreviewed": lambda: self.guide.go_to_unreviewed(1),
+            "previous_unreviewed": lambda: self.guide.go_to_unreviewed(-1),
             "next_change": self.go_to_change,
             "lock_object": review.toggle_lock,
             "lock_frame": lambda: review.toggle_lock(object_ids=self._all_objects()),
@@ -136,6 +141,8 @@ class Workbench:
             "grow_object": self.objects.grow,
             "save_session": self.session.save,
             "show_keys": self.keys_requested.emit,
+            "undo": lambda: self._with_history().undo(),
+            "redo": lambda: self._with_history().redo(),
         }
 
     def go_to_change(self) -> None:
@@ -162,8 +169,15 @@ class Workbench:
         self.objects.shut_down()
         self.error_map.shut_down()
         self.proposals.shut_down()
+        self.guide.shut_down()
         self.review.shut_down()
         self.runs.shut_down()
+
+    def _with_history(self) -> ReviewController | Labels:
+        # Another layer that a person paints on has a history of its own.
+        active = self._viewer.layers.selection.active
+        is_another = isinstance(active, Labels) and active.editable and active != self.review.layer
+        return active if is_another else self.review
 
     def _all_objects(self) -> list[int]:
         return [] if self.review.table is None else self.review.table.object_ids
@@ -184,7 +198,7 @@ class Workbench:
 
         def listen(event: jobs.JobEvent) -> None:
             if isinstance(event, jobs.Outcome) and self.review.layer == layer:
-                self.review.use_links(event.value)
+                self.guide.use_links(event.value)
 
         self._following = self._start_job(
             lambda: jobs.outcome_of(lambda: follow(clip, masks, ids)), listen, self._on_followed

@@ -10,7 +10,10 @@ from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from ..shortcuts import SHORTCUTS
 
-_ALWAYS = "← → or Shift + wheel step through the frames; the brush keys are napari's own (P, E, F, L, M, [ and ])."
+_ALWAYS = (
+    "Ctrl-Z takes back what was done last, be it a stroke or a mark; Ctrl-Shift-Z does it again. ← → or Shift + wheel "
+    "step through the frames; the brush keys are napari's own (P, E, F, L, M, [ and ])."
+)
 
 
 class KeyHelp(QFrame):
