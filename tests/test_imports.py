@@ -57,6 +57,12 @@ def test_what_a_run_will_take_is_known_without_torch() -> None:
     assert "torch" not in loaded_by(["napari_appearrefine.engine.expectation"])
 
 
+def test_dock_opens_without_libraries_that_only_its_work_needs() -> None:
+    code = "import sys, napari_appearrefine.plugin.widgets.refine_panel; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "cv2", "scipy.ndimage"} & set(result.stdout.split())
+
+
 def test_importing_the_package_loads_neither_torch_nor_napari() -> None:
     loaded = loaded_by(["napari_appearrefine"])
     assert "napari_appearrefine" in loaded

@@ -288,6 +288,43 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     assert not notification_manager.records
 
 
+def test_keys_undo_strokes_and_marks_in_the_order_they_were_made(annotator, qtbot):
+    viewer, panel = annotator.viewer, annotator.panel
+    rough = viewer.add_labels(rough_masks_of_two(), name="rough")
+    annotator.wait_for_rows()
+    canvas = viewer.window._qt_viewer.canvas.native
+    control = Qt.KeyboardModifier.ControlModifier
+    states = []
+
+    def look():
+        rows = [(row.title, row.marks.tolist()) for row in annotator.timeline.rows]
+        states.append((rough.data.copy(), rows))
+
+    look()
+    steps = [
+        lambda: annotator.stroke(4, (4, 4), OBJECT),
+        lambda: qtbot.keyClick(canvas, Qt.Key.Key_K),
+        lambda: annotator.stroke(5, (4, 30), OTHER),
+        lambda: qtbot.keyClick(canvas, Qt.Key.Key_G),
+        lambda: panel.workbench.objects.rename(OTHER, "fish"),
+        lambda: annotator.stroke(4, (34, 4), 9),
+        lambda: qtbot.keyClick(canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier),
+        lambda: panel.workbench.review.toggle_accepted(range(FRAMES), [9]),
+    ]
+    viewer.dims.set_current_step(0, 4)
+    for step in steps:
+        step()
+        qtbot.wait(20)
+        look()
+    assert sorted(title for title, _ in states[-1][1]) == ["fish", "object 3", "object 9"]
+    for modifiers, order in ((control, states[-2::-1]), (control | Qt.KeyboardModifier.ShiftModifier, states[1:])):
+        for pixels, rows in order:
+            qtbot.keyClick(canvas, Qt.Key.Key_Z, modifiers)
+            qtbot.wait(20)
+            np.testing.assert_array_equal(rough.data, pixels)
+            assert [(row.title, row.marks.tolist()) for row in annotator.timeline.rows] == rows
+
+
 def test_closed_timeline_comes_back(annotator, qtbot):
     viewer, panel = annotator.viewer, annotator.panel
     viewer.window.remove_dock_widget(panel.timeline_panel)

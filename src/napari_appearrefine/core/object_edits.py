@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from .clip import FrameSource
 from .errors import UserError
@@ -93,6 +92,9 @@ def parts_of(plane: np.ndarray) -> tuple[int, np.ndarray]:
 
     Pixels that touch at a corner are connected.
     """
+    # Here, because a window that opens need not wait for SciPy.
+    from scipy import ndimage
+
     numbered, count = ndimage.label(plane, np.ones((3, 3), bool))
     return int(count), numbered
 

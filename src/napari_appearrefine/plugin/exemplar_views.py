@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from psygnal import Signal
 
@@ -130,6 +129,9 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     ndarray
         (SIDE, SIDE, 3) uint8.
     """
+    # Here, because a window that opens need not wait for OpenCV.
+    import cv2
+
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8)) if mask.any() else (0, 0, *mask.shape[::-1])
     half = (0.5 + _MARGIN) * max(width, height)
     middle = top + height / 2, left + width / 2

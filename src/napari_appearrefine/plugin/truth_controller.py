@@ -9,7 +9,6 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
-from ..evaluation.measures import frame_measures
 from . import jobs
 from .connections import Connections
 from .review_controller import ReviewController
@@ -115,6 +114,9 @@ class TruthController:
 
 def _measures(true: Any, masks: np.ndarray, ids: list[int], frames: list[int]) -> Iterator[jobs.JobEvent]:
     """Measure some frames, part by part; a frame is copied first, as a person may paint on it."""
+    # Here, because a window that opens need not wait for OpenCV.
+    from ..evaluation.measures import frame_measures
+
     pairs = [(slot, slot) for slot in range(len(ids))]
     for start in range(0, len(frames), _FRAMES_A_PART):
         part = frames[start : start + _FRAMES_A_PART]
