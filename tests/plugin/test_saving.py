@@ -11,6 +11,7 @@ from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.files.samples import is_sample, sample_folder
 from napari_appearrefine.plugin.controller import RefineController
 from napari_appearrefine.plugin.widgets.session_box import SessionBox
+from napari_appearrefine.plugin.widgets.timeline_panel import TimelinePanel
 from napari_appearrefine.plugin.workbench import Workbench
 
 
@@ -219,6 +220,68 @@ def test_open_proposal_comes_back_as_it_was(sit):
     }
     second.viewer.layers["rough"].undo()
     assert again.open_frames()
+
+
+def test_other_layers_and_their_order_come_back(sit):
+    first = sit()
+    first.work(accepts=False)
+    truth = first.viewer.add_labels(make_rough_masks(), name="truth")
+    truth.contour, truth.visible = 3, False
+    first.viewer.layers["rough proposal"].opacity = 0.25
+    first.viewer.layers["changes"].opacity = 0.5
+    first.viewer.add_points(np.zeros((1, 3)), name="notes").visible = False
+    first.viewer.layers.move(first.viewer.layers.index("truth"), 1)
+    first.viewer.layers.selection.active = truth
+    first.save()
+    names = ["clip", "truth", "rough", "rough proposal", "changes"]
+    assert [layer.name for layer in first.viewer.layers] == [*names, "notes"]
+    second = sit()
+    again = second.viewer.add_labels(make_rough_masks(), name="truth")
+    second.viewer.layers.move(1, 0)
+    second.open()
+    assert [layer.name for layer in second.viewer.layers] == names
+    assert (again.contour, again.visible) == (3, False)
+    assert second.viewer.layers["rough proposal"].opacity == 0.25
+    assert second.viewer.layers["changes"].opacity == 0.5
+    assert second.viewer.layers.selection.active == again
+    assert not second.workbench.session.is_dirty
+
+
+def test_timeline_comes_back(qtbot, sit):
+    panels = []
+    for is_first in (True, False):
+        sitting = sit()
+        panel = TimelinePanel(sitting.viewer, sitting.workbench)
+        qtbot.addWidget(panel)
+        # So narrow that eight frames are worth zooming.
+        panel.timeline.setFixedWidth(260)
+        panel.show()
+        panels.append(panel)
+        if is_first:
+            sitting.work()
+            qtbot.waitUntil(lambda panel=panel: bool(panel.timeline.rows))
+            panel.curves_box.setChecked(True)
+            panel.exemplars_box.setChecked(True)
+            qtbot.wait(20)
+            panel.timeline.show_frames(1.5, 4.25)
+            panel.timeline.select(2, 5)
+            sitting.workbench.error_map.toggle()
+            sitting.save()
+        else:
+            sitting.open()
+    second = panels[-1]
+    assert (second.timeline.view.first, second.timeline.view.span) == (1.5, 4.25)
+    # The shown frame is outside, where a person left it: new marks are no reason to go there.
+    sitting.workbench.review.toggle_lock([0], [OBJECT])
+    qtbot.wait(20)
+    assert (second.timeline.view.first, second.timeline.view.span) == (1.5, 4.25)
+    assert sitting.workbench.review.selected_frames == [2, 3, 4]
+    assert second.curves_box.isChecked()
+    assert second.exemplars_box.isChecked()
+    assert second.errors_box.isChecked()
+    assert sitting.workbench.error_map.overlay in sitting.viewer.layers
+    for panel in panels:
+        panel.shut_down()
 
 
 @pytest.mark.parametrize("colours", ["shuffled", "recoloured"])

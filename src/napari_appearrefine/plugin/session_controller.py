@@ -27,6 +27,8 @@ from .proposal_controller import ProposalController
 from .review_controller import ReviewController
 from .view_state import colours_of, set_colours, show_view, view_of
 
+ReadPart = Callable[[], dict[str, Any]]
+ShowPart = Callable[[dict[str, Any]], None]
 _MASKS, _COMMITTED, _ROUGH = "masks", "committed", "rough"
 
 
@@ -85,6 +87,7 @@ class SessionController:
         self._works = 0
         self._is_dirty = False
         self._opens_next = self._saves_next = False
+        self._parts: dict[str, tuple[ReadPart, ShowPart]] = {}
         self._connections = Connections(
             (review.table_changed, self._on_table_changed),
             (review.pixels_changed, self._on_pixels_changed),
@@ -107,6 +110,20 @@ class SessionController:
         if self._is_dirty or tracker is None or video is None:
             return self._is_dirty
         return self._view(tracker, video) != self._saved_view
+
+    def keep(self, name: str, read: ReadPart, show: ShowPart) -> None:
+        """Keep how a part of the window looks.
+
+        Parameters
+        ----------
+        name : str
+            What it is called in the session.
+        read : callable
+            Returns it, JSON-ready.
+        show : callable
+            Lets the part look as ``read`` told, once everything else is open.
+        """
+        self._parts[name] = read, show
 
     def choose_video(self, layer: Image | None) -> None:
         """Look for the session of a video; one that came from no file has none."""
@@ -235,7 +252,8 @@ class SessionController:
             "frame": self._review.frame,
             "shows_proposed": proposed is not None and bool(proposed.visible),
         }
-        return facts | view_of(self._viewer, video, layer)
+        parts = {name: read() for name, (read, _) in self._parts.items()}
+        return facts | view_of(self._viewer, video, layer) | parts
 
     def _known_fingerprint(self, clip: Clip) -> dict[str, Any]:
         # Once a video, because it reads frames.
@@ -262,8 +280,11 @@ class SessionController:
         proposals.last_parameters = loaded.parameters
         review.go_to(int(view["frame"]))
         proposals.reopen(masks, arrays)
+        for name, (_, show) in self._parts.items():
+            if name in view:
+                show(view[name])
         show_view(self._viewer, video, layer, view)
-        if view["shows_proposed"]:
+        if proposals.layer is not None and proposals.layer.visible != view["shows_proposed"]:
             proposals.toggle_shown()
         self._is_dirty, self._saved_view = False, self._view(review.tracker, video) if review.tracker else {}
         self.opened.emit(layer, opened.warnings)

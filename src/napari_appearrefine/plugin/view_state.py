@@ -24,13 +24,19 @@ _OF_MASKS = (
     "mode",
 )
 _OF_VIDEO = ("visible", "opacity", "blending", "gamma", "contrast_limits", "interpolation2d")
+_OF_OTHERS = ("visible", "opacity", "blending", "contour", "gamma", "contrast_limits", "interpolation2d")
 _OF_CAMERA = ("center", "zoom", "angles")
 _OTHERS = -1
 """Stands for all ids that have no colour of their own."""
 
 
 def view_of(viewer: Any, video: Image, masks: Labels) -> dict[str, Any]:
-    """Return how a viewer shows a video and its masks, JSON-ready; the colours of the masks are :func:`colours_of`."""
+    """Return how a viewer shows a video, its masks and what else there is, JSON-ready.
+
+    The colours of the masks are :func:`colours_of`.
+    """
+    others = [layer for layer in viewer.layers if layer not in (video, masks)]
+    active = viewer.layers.selection.active
     of_video = _values(video, _OF_VIDEO)
     if not video.rgb:
         of_video["colormap"] = str(video.colormap.name)
@@ -39,15 +45,32 @@ def view_of(viewer: Any, video: Image, masks: Labels) -> dict[str, Any]:
         "video": of_video,
         "camera": _values(_camera(viewer), _OF_CAMERA),
         "ndisplay": int(viewer.dims.ndisplay),
+        "others": {str(layer.name): _values(layer, _OF_OTHERS) for layer in others},
+        "order": [str(layer.name) for layer in viewer.layers],
+        "active": None if active is None else str(active.name),
     }
 
 
 def show_view(viewer: Any, video: Image, masks: Labels, view: Mapping[str, Any]) -> None:
-    """Let a viewer show a video and its masks as :func:`view_of` told."""
+    """Let a viewer show a video and its masks as :func:`view_of` told, and other layers that it has by these names."""
     viewer.dims.ndisplay = view["ndisplay"]
     _set_values(video, view["video"])
     _set_values(masks, view["masks"])
     _set_values(_camera(viewer), view["camera"])
+    for name, values in view.get("others", {}).items():
+        if name in viewer.layers:
+            _set_values(viewer.layers[name], values)
+    _put_in_order(viewer.layers, [name for name in view.get("order", []) if name in viewer.layers])
+    if view.get("active") in viewer.layers:
+        viewer.layers.selection.active = viewer.layers[view["active"]]
+
+
+def _put_in_order(layers: Any, names: list[str]) -> None:
+    """Let these layers lie in this order on the places that they have together."""
+    places = sorted(layers.index(name) for name in names)
+    for name, place in zip(names, places, strict=True):
+        if layers.index(name) != place:
+            layers.move(layers.index(name), place)
 
 
 def colours_of(masks: Labels) -> dict[str, np.ndarray]:

@@ -95,9 +95,10 @@ class Timeline(QWidget):
 
     def set_frame(self, frame: int) -> None:
         """Move the line, and the view with it if it would be outside."""
-        self._frame = frame
-        self._set_view(self._view.showing(min(frame, self._view.frames - 1)))
-        self.update()
+        if frame != self._frame:
+            self._frame = frame
+            self._set_view(self._view.showing(min(frame, self._view.frames - 1)))
+            self.update()
 
     def set_object(self, object_id: int) -> None:
         """Highlight the row of an object."""
@@ -125,6 +126,10 @@ class Timeline(QWidget):
     def clear_range(self) -> None:
         """Select no frames."""
         self.select(0, 0)
+
+    def show_frames(self, first: float, span: float) -> None:
+        """Zoom to ``span`` frames from ``first`` on."""
+        self._set_view(TimelineView(self._view.frames, self._strip_width(), first, span))
 
     def show_all(self) -> None:
         """Zoom out to the whole video."""

@@ -107,6 +107,7 @@ class TimelinePanel(QWidget):
             (self.unreviewed_button.clicked, actions["next_unreviewed"]),
             (viewer.events.theme, self._on_theme_changed),
         )
+        workbench.session.keep("timeline", self._look, self._show_look)
         self._on_theme_changed()
         self._show_rows()
 
@@ -182,6 +183,28 @@ class TimelinePanel(QWidget):
         foot.addWidget(self.truth_label)
         foot.addWidget(self.truth_combo)
         layout.addLayout(foot)
+
+    def _look(self) -> dict[str, Any]:
+        """Return what a session keeps."""
+        timeline = self.timeline
+        return {
+            "first": timeline.view.first,
+            "span": timeline.view.span,
+            "selected": list(timeline.selected_range),
+            "curves": self.curves_box.isChecked(),
+            "exemplars": self.exemplars_box.isChecked(),
+            "errors": self.errors_box.isChecked(),
+        }
+
+    def _show_look(self, look: Mapping[str, Any]) -> None:
+        self._rows_timer.stop()
+        self._show_rows()
+        self.timeline.show_frames(look["first"], look["span"])
+        self.timeline.select(*look["selected"])
+        self.curves_box.setChecked(look["curves"])
+        self.exemplars_box.setChecked(look["exemplars"])
+        if look["errors"] != self.errors_box.isChecked():
+            self._workbench.error_map.toggle()
 
     def _on_table_changed(self) -> None:
         self._rows_timer.start()
