@@ -258,7 +258,10 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     sentences, shares = [], []
     error_map.said.connect(sentences.append)
     error_map.explained.connect(shares.append)
+    switched = []
+    error_map.changed.connect(switched.append)
     error_map.toggle()
+    assert switched == [False]
     assert sentences == ["The error map needs a run: press Refine first."]
     proposals.run(RefineParameters(exemplars=3))
     manual_jobs.run()
@@ -277,8 +280,16 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     small_jobs.run()
     np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, make_truth()[2] != 0)
     error_map.toggle()
+    assert not error_map.is_on
+    assert not error_map.overlay.data.any()
+    model_viewer.dims.set_current_step(0, 5)
+    assert not small_jobs.waiting
+    model_viewer.layers["likely errors"].visible = True
+    small_jobs.run()
+    np.testing.assert_array_equal(error_map.overlay.data == TOO_MUCH, rough & ~truth)
+    model_viewer.layers.remove("likely errors")
     assert error_map.overlay is None
-    assert "likely errors" not in model_viewer.layers
+    assert switched == [False, True, False, True, False]
 
 
 def test_error_marks_grade_what_is_likely():

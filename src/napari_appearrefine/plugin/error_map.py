@@ -107,21 +107,29 @@ class ErrorMap:
 
     @property
     def overlay(self) -> Labels | None:
-        """The layer, while it is switched on."""
+        """The layer, once the map was switched on; hidden while it is off."""
         return self._overlay
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the map is shown."""
+        return self._overlay is not None and bool(self._overlay.visible)
+
     def toggle(self) -> None:
-        """Switch the map on or off."""
+        """Switch the map on or off; a person may as well hide and show its layer."""
         if self._overlay is not None:
-            self._viewer.layers.remove(self._overlay)
+            # Kept, because the window stands still while napari adds a layer.
+            self._overlay.visible = not self._overlay.visible
             return
         layer = self._review.layer
         if layer is None or self._proposals.last_report is None:
+            self.changed.emit(False)
             self.said.emit("The error map needs a run: press Refine first.")
             return
         selected = self._viewer.layers.selection.active
         self._overlay = self._viewer.add_layer(make_overlay(NAME, layer, COLOURS))
         self._viewer.layers.selection.active = selected
+        self._overlay.events.visible.connect(self._on_visible)
         self.changed.emit(True)
         self._compute()
 
@@ -135,7 +143,7 @@ class ErrorMap:
     def _compute(self) -> None:
         layer, video = self._review.layer, self._runs.video
         report, parameters = self._proposals.last_report, self._proposals.last_parameters
-        if self._overlay is None or layer is None or video is None or report is None or parameters is None:
+        if not self.is_on or layer is None or video is None or report is None or parameters is None:
             return
         if self._job is not None or self._runs.state is State.RUNNING:
             # One at a time, and none beside a run, whose results it shares.
@@ -153,7 +161,7 @@ class ErrorMap:
     def _on_event(self, event: jobs.JobEvent) -> None:
         if isinstance(event, jobs.Failure):
             self.said.emit(event.message)
-        elif isinstance(event, jobs.Outcome) and self._overlay is not None:
+        elif isinstance(event, jobs.Outcome) and self._overlay is not None and self.is_on:
             frame, marks, influence = event.value
             if frame == self._review.frame:
                 show_overlay(self._overlay, marks)
@@ -165,7 +173,11 @@ class ErrorMap:
         if self._is_stale:
             self._compute()
 
-    def _on_changed(self, _what: object) -> None:
+    def _on_visible(self, _event: Any) -> None:
+        self.changed.emit(self.is_on)
+        self._on_changed()
+
+    def _on_changed(self, _what: object = None) -> None:
         if self._overlay is not None:
             # What was shown is of another frame or another mask.
             show_overlay(self._overlay, np.zeros_like(self._overlay.data))
@@ -178,6 +190,7 @@ class ErrorMap:
 
     def _on_layer_removed(self, event: Any) -> None:
         if self._overlay is not None and event.value == self._overlay:
+            self._overlay.events.visible.disconnect(self._on_visible)
             self._overlay = None
             self.explained.emit({})
             self.changed.emit(False)
