@@ -218,6 +218,26 @@ def test_reach_of_corrections_decides_about_the_next_frame(model_viewer, control
     assert review.frame >= 3
 
 
+def test_undo_is_that_of_the_layer_a_person_paints_on(model_viewer, workbench, manual_jobs):
+    undo, redo = (workbench.actions()[name] for name in ("undo", "redo"))
+    workbench.review.toggle_lock([1], [OBJECT])
+    other = model_viewer.add_labels(make_truth(), name="other")
+    other.data_setitem((np.array([0]), np.array([0]), np.array([0])), 9)
+    undo()
+    assert other.data[0, 0, 0] == 0
+    assert workbench.review.table.frames_with("locked", OBJECT) == {1}
+    redo()
+    assert other.data[0, 0, 0] == 9
+    workbench.refine(RefineParameters(exemplars=2))
+    manual_jobs.run()
+    model_viewer.layers.selection.active = workbench.proposals.layer
+    undo()
+    assert not workbench.review.table.column("locked").any()
+    model_viewer.layers.selection.active = model_viewer.layers["clip"]
+    redo()
+    assert workbench.review.table.frames_with("locked", OBJECT) == {1}
+
+
 def test_help_lists_every_key_and_a_click_closes_it(qtbot):
     from qtpy.QtWidgets import QWidget
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 from qtpy.QtCore import Qt
@@ -10,9 +11,10 @@ from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 
 from ..shortcuts import SHORTCUTS
 
-_ALWAYS = (
-    "Ctrl-Z takes back what was done last, be it a stroke or a mark; Ctrl-Shift-Z does it again. ← → or Shift + wheel "
-    "step through the frames; the brush keys are napari's own (P, E, F, L, M, [ and ])."
+_ALWAYS = "← → or Shift + wheel step through the frames; the brush keys are napari's own (P, E, F, L, M, [ and ])."
+_HISTORY = (
+    ("Ctrl-Z", "take back what you did last, be it a stroke or a mark"),
+    ("Ctrl-Shift-Z", "do it again"),
 )
 
 
@@ -50,9 +52,11 @@ class KeyHelp(QFrame):
 def _table() -> str:
     parts = []
     for group, shortcuts in groupby(SHORTCUTS, lambda shortcut: shortcut.group):
-        lines = "".join(
-            f"<tr><td style='padding-right: 14px'><b>{shortcut.key}</b></td><td>{shortcut.title}</td></tr>"
-            for shortcut in shortcuts
-        )
-        parts.append(f"<tr><td colspan='2' style='padding-top: 8px'><u>{group}</u></td></tr>{lines}")
+        parts.append(_group(group, [(shortcut.key, shortcut.title) for shortcut in shortcuts]))
+    parts.append(_group("Undo", _HISTORY))
     return f"<table>{''.join(parts)}</table><p>{_ALWAYS}</p>"
+
+
+def _group(title: str, keys: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"<tr><td style='padding-right: 14px'><b>{key}</b></td><td>{does}</td></tr>" for key, does in keys)
+    return f"<tr><td colspan='2' style='padding-top: 8px'><u>{title}</u></td></tr>{lines}"
