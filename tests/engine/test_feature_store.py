@@ -16,7 +16,8 @@ from torch import Tensor
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
-from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures, weights_digest
+from napari_appearrefine.engine.digests import weights_digest
+from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures
 from napari_appearrefine.engine.resources import MEMORY_VARIABLE, resources
 from napari_appearrefine.engine.result_store import ResultStore, packed, unpacked
 from napari_appearrefine.engine.reuse import RunStore

@@ -18,11 +18,12 @@ from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
+from napari_appearrefine.engine.digests import digest
 from napari_appearrefine.engine.explanation import explain_frame
 from napari_appearrefine.engine.followability import motion_links
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.refinement import refine
-from napari_appearrefine.engine.reuse import RunStore, digest
+from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.engine.selection import select_exemplars
 from napari_appearrefine.files.samples import open_sample
 from napari_appearrefine.training.damage import damage_clip

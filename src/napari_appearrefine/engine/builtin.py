@@ -16,7 +16,7 @@ from .builtin_memory import Arrays, Weights, exemplar_weights, influence, reused
 from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
 from .device import autocast
-from .feature_store import weights_digest
+from .digests import digest, weights_digest
 from .flow import DRAWING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .merging import merge_with_input
@@ -26,7 +26,6 @@ from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
 from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
-from .reuse import digest
 from .side_by_side import side_by_side
 from .trust import estimated_iou, trust_good_mask, with_say
 

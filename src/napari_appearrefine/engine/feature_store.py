@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..core.clip import Clip
 from ..core.read_ahead import ReadAhead
+from .digests import image_digest
 from .folder_store import FolderStore
 
 LIMIT = 8 << 30
@@ -35,15 +35,7 @@ class StorableFeatures(Protocol):
 
 
 class FeatureStore:
-    """Named tensors in a :class:`FolderStore`, one file a frame.
-
-    Parameters
-    ----------
-    folder : Path
-        Where; made when the first file is written.
-    limit : int
-        Bytes.
-    """
+    """Named tensors in a :class:`FolderStore`, one file a frame."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
         self._files = FolderStore(folder, limit, ".safetensors")
@@ -61,7 +53,7 @@ class FeatureStore:
             return None
 
     def write(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors; where the disk takes no more, nothing is kept from then on, and a run goes on."""
+        """Keep tensors, if the disk takes them."""
         self._files.write(key, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
@@ -125,20 +117,3 @@ class FrameFeatures:
             image, self._digests[frame] = self._frames(frame)
             self._last = frame, image
         return self._last[1]
-
-
-def image_digest(image: np.ndarray) -> bytes:
-    """Return what tells the pixels of images (Y, X, 3) uint8 apart."""
-    digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
-
-
-def weights_digest(*modules: nn.Module) -> str:
-    """Return what tells networks of other weights apart."""
-    digest = hashlib.blake2b(digest_size=16)
-    for module in modules:
-        for name, value in module.state_dict().items():
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()

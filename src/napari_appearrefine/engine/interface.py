@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from ..core.clip import Clip, FrameSource
 from ..core.events import FrameLabels, Progress
 from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
+from .digests import digest
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ class ClipInputs:
     def label_digest(self, frame: int) -> bytes:
         """Return a digest of the masks of one frame."""
         if frame not in self._label_digests:
-            labels = np.ascontiguousarray(self.labels(frame))
-            self._label_digests[frame] = hashlib.blake2b(labels.data, digest_size=16).digest()
+            self._label_digests[frame] = digest([self.labels(frame)])
         return self._label_digests[frame]
 
 

@@ -18,7 +18,7 @@ from ..core.parameters import RefineParameters
 from .builtin_weights import channels_last
 from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
 from .device import autocast, pick_precision
-from .feature_store import weights_digest
+from .digests import weights_digest
 from .interface import ClipInputs
 from .networks.attention import run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars

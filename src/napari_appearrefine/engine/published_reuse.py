@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..core.events import Progress
+from .digests import digest
 from .interface import ClipInputs, Found, Results
-from .reuse import digest
 from .windows import Window
 
 

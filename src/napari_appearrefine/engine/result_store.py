@@ -5,31 +5,20 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .. import __version__
+from .digests import code_digest
 from .folder_store import FolderStore
 
 LIMIT = 1 << 30
 
 
 class ResultStore:
-    """Arrays in a :class:`FolderStore`, found by a digest of all that they depend on.
-
-    Parameters
-    ----------
-    folder : Path
-        Where; made when the first file is written.
-    limit : int
-        Bytes.
-    """
+    """Arrays in a :class:`FolderStore`, found by a digest of all that they depend on."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
         self._files = FolderStore(folder, limit, ".arrays")
@@ -46,7 +35,7 @@ class ResultStore:
         return data
 
     def write(self, key: bytes, data: bytes) -> None:
-        """Keep packed arrays."""
+        """Keep packed arrays, if the disk takes them."""
         self._files.write(_name(key), data)
 
 
@@ -68,17 +57,6 @@ def unpacked(data: bytes) -> tuple[np.ndarray, ...]:
     """
     arrays = load(zlib.decompress(data))
     return tuple(arrays[str(place)].copy() for place in range(len(arrays)))
-
-
-@cache
-def code_digest() -> str:
-    """Return what tells this version of the computing code from others, so that none takes the results of another."""
-    digest = hashlib.blake2b(f"{__version__} {torch.__version__} {cv2.__version__}".encode(), digest_size=16)
-    package = Path(__file__).resolve().parent.parent
-    for folder in ("core", "engine"):
-        for file in sorted((package / folder).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _name(key: bytes) -> str:

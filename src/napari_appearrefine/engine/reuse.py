@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 import time
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..core.clip import Clip
 from ..core.parameters import RefineParameters
+from .digests import digest
 from .feature_store import FrameFeatures
 from .interface import Found, RefinementModel
 from .result_store import ResultStore, packed, unpacked
@@ -217,30 +217,6 @@ class Reuse:
             else:
                 cost.computed += 1
                 cost.seconds += seconds
-
-
-def digest(parts: Iterable[Any]) -> bytes:
-    """Return a digest of arrays, bytes, numbers, strings and sequences of them; equal only for equal parts."""
-    state = hashlib.blake2b(digest_size=16)
-    _feed(state, list(parts))
-    return state.digest()
-
-
-def _feed(state: Any, part: Any) -> None:
-    if isinstance(part, np.ndarray):
-        state.update(f"a{part.dtype.str}{part.shape}".encode())
-        state.update(np.ascontiguousarray(part).data)
-    elif isinstance(part, bytes):
-        state.update(f"b{len(part)}:".encode())
-        state.update(part)
-    elif isinstance(part, list | tuple):
-        state.update(f"l{len(part)}:".encode())
-        for each in part:
-            _feed(state, each)
-    else:
-        text = repr(part).encode()
-        state.update(f"r{len(text)}:".encode())
-        state.update(text)
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
