@@ -93,7 +93,7 @@ def measure(
             "share": seconds / (runs[0]["seconds"] if runs else seconds),
             "processor_seconds": work,
             "share_of_work": work / (runs[0]["processor_seconds"] if runs else work),
-            "computed": {kind: cost.computed for kind, cost in store.costs.items()},
+            "computed": dict(store.computed),
         }
         if compare and number:
             _, _, full = timed_run(clip, MasksWithTruth(rough, drawn, guidance), guidance, model, None, parameters)

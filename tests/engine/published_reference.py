@@ -14,8 +14,10 @@ from torch import nn
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.labels import object_areas
 from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR, KnownNetwork
-from napari_appearrefine.engine.interface import ClipInputs, FeatureCache
+from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.published import PublishedModel
+from napari_appearrefine.engine.resources import Resources
+from napari_appearrefine.engine.reuse import RunStore
 
 _DATA = Path(__file__).parents[1] / "data"
 NAMES = {SELECTOR: "selector", CORRECTOR: "corrector", DINO8: "dino_vits8", DINO16: "dino_vits16", OCLR: "oclr"}
@@ -72,5 +74,5 @@ def filled_model() -> PublishedModel:
 def inputs_of(frames: np.ndarray, labels: np.ndarray) -> ClipInputs:
     """What the pipeline would give the model of a clip, features computed by the model itself."""
     clip, model = Clip(frames), filled_model()
-    features = FeatureCache(lambda frame: model.features(clip.rgb(frame)), lambda _: 0)
-    return ClipInputs(clip, labels, object_areas(labels), features)
+    reuse = RunStore(result_bytes=0).start(model, clip, Resources(1 << 29))
+    return ClipInputs(clip, labels, object_areas(labels), reuse.features, reuse)

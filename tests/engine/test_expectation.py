@@ -91,7 +91,7 @@ def test_a_run_that_computed_everything_is_remembered_and_no_other(cache_folder:
     assert expected_refinement(clip, 1, parameters).seconds == pytest.approx(report.seconds, abs=1e-3)
     store = RunStore()
     list(refine(clip, masks, parameters, store=store))
-    assert store.reused_results
+    assert store.reused["correction"] == 3
     assert file.read_bytes() == remembered
 
 

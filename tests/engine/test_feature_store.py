@@ -17,8 +17,8 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.digests import weights_digest
-from napari_appearrefine.engine.feature_store import FeatureStore, FrameFeatures
-from napari_appearrefine.engine.resources import MEMORY_VARIABLE, resources
+from napari_appearrefine.engine.feature_store import ClipFeatures, FeatureStore
+from napari_appearrefine.engine.resources import MEMORY_VARIABLE, Resources, resources
 from napari_appearrefine.engine.result_store import ResultStore, packed, unpacked
 from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.files.cache_folder import CACHE_VARIABLE
@@ -48,7 +48,7 @@ def clip() -> Clip:
 
 
 def features_of(clip: Clip, model: Any, store: FeatureStore) -> list[np.ndarray]:
-    with closing(FrameFeatures(clip, model, store)) as features:
+    with closing(ClipFeatures(clip, model, store)) as features:
         return [features(frame)["mean"] for frame in range(len(clip))]
 
 
@@ -135,7 +135,7 @@ def test_digest_tells_weights_apart() -> None:
 def test_parameters_come_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "named"))
     monkeypatch.setenv(MEMORY_VARIABLE, "300")
-    assert resources(RefineParameters(cache=False)).store is None
+    assert resources(RefineParameters(cache=False)).features is None
     assert resources(RefineParameters(cache_dir=tmp_path / "given", memory_limit=200)).memory == 200 << 20
     assert (tmp_path / "given").is_dir()
     assert not (tmp_path / "named").exists()
@@ -144,18 +144,19 @@ def test_parameters_come_before_the_environment(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_store_of_runs_keeps_to_the_limit_of_a_run(clip: Clip) -> None:
-    def kept_after(store: RunStore, limit: int) -> int:
-        store.limit_features(limit)
-        reuse = store.start(MeanModel(), clip)
-        for frame in range(len(clip)):
-            reuse.features(frame, lambda features: 100)
-        before = reuse.costs["features"].reused
-        for frame in reversed(range(len(clip))):
-            reuse.features(frame, lambda features: 100)
-        return reuse.costs["features"].reused - before
+    store, model = RunStore(), MeanModel()
 
-    assert kept_after(RunStore(), 300) == 3
-    assert kept_after(RunStore(feature_bytes=200), 300) == 2
+    def kept_after(limit: int) -> int:
+        reuse = store.start(model, clip, Resources(limit * size))
+        for frame in range(len(clip)):
+            reuse.features(frame)
+        before = reuse.reused["features"]
+        for frame in reversed(range(len(clip))):
+            reuse.features(frame)
+        return reuse.reused["features"] - before
+
+    size = model.features(clip.rgb(0))["mean"].nbytes
+    assert [kept_after(limit) for limit in (3, 2, 4)] == [3, 2, 4]
 
 
 def test_unusable_resources_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from napari_appearrefine.engine.explanation import explain_frame
 from napari_appearrefine.engine.followability import motion_links
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.resources import Resources
 from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.engine.selection import select_exemplars
 from napari_appearrefine.files.samples import open_sample
@@ -184,18 +185,14 @@ def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
     parameters = RefineParameters(exemplars=6, rounds=1)
     store = RunStore()
     first, _ = finish(refine(clip, rough, parameters, model=model, store=store))
-    assert {kind: cost.computed for kind, cost in store.costs.items()} == {
-        "features": 8,
-        "score": 8,
-        "correction": 8,
-    }
+    assert store.computed == {"features": 8, "score": 8, "correction": 8}
     again, _ = finish(refine(clip, rough, parameters, model=model, store=store))
-    assert all(cost.computed == 0 for cost in store.costs.values())
+    assert not store.computed
     assert np.array_equal(again, first)
 
     masks, guidance = corrected(truth, rough, {6})
     second, report = finish(refine(clip, masks, parameters, model=model, guidance=guidance, store=store))
-    assert store.costs["features"].computed == store.costs["score"].computed == 0
+    assert store.computed["features"] == store.computed["score"] == 0
     fresh, expected = finish(refine(clip, masks, parameters, model=model, guidance=guidance))
     assert np.array_equal(second, fresh)
     assert (report.scores, report.exemplars, report.quality) == (expected.scores, expected.exemplars, expected.quality)
@@ -210,11 +207,11 @@ def test_a_restart_computes_nothing_of_a_run_that_was_made(fish, cache_folder):
     again, repeated = finish(refine(clip, rough, parameters, store=store))
     assert np.array_equal(again, first)
     assert (repeated.scores, repeated.quality) == (report.scores, report.quality)
-    assert all(cost.computed == 0 for cost in store.costs.values())
+    assert not store.computed
     changed = rough.copy()
     changed[:, :10] = 0
     finish(refine(clip, changed, replace(parameters, rounds=1), store=store))
-    assert store.costs["correction"].computed == 8
+    assert store.computed["correction"] == 8
     without, _ = finish(refine(clip, rough, replace(parameters, cache=False)))
     assert np.array_equal(without, first)
     assert len(list(cache_folder.glob("features/*"))) == 8
@@ -229,8 +226,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(fish):
     events.close()
     store = RunStore()
     finish(refine(clip, rough, parameters, store=store))
-    assert store.costs["score"].computed == 0
-    assert store.costs["correction"].reused >= 4
+    assert store.computed["score"] == 0
+    assert store.reused["correction"] >= 4
 
 
 def test_rounds_before_the_last_know_nothing_of_an_edit(model, fish):
@@ -241,9 +238,9 @@ def test_rounds_before_the_last_know_nothing_of_an_edit(model, fish):
     for frames in ({6}, {2, 6}):
         masks, guidance = corrected(truth, rough, frames)
         second, report = finish(refine(clip, masks, model=model, guidance=guidance, store=store))
-        assert store.costs["correction"].computed <= len(clip)
-        assert store.costs["correction"].reused < len(clip)
-        assert store.costs["features"].computed == store.costs["score"].computed == 0
+        assert store.computed["correction"] <= len(clip)
+        assert store.reused["correction"] < len(clip)
+        assert store.computed["features"] == store.computed["score"] == 0
         fresh, expected = finish(refine(clip, masks, model=model, guidance=guidance))
         assert np.array_equal(second, fresh)
         assert (report.exemplars, report.quality) == (expected.exemplars, expected.quality)
@@ -264,8 +261,8 @@ def test_frames_far_from_an_edit_are_not_computed_again(model):
     finish(refine(clip, masks, parameters, model=model, store=store))
     edited = MasksWithTruth(masks, drawn, guidance)
     finish(refine(clip, edited, parameters, model=model, guidance=guidance, store=store))
-    assert store.costs["score"].reused == 40
-    assert 0 < store.costs["correction"].reused < 40 - 16
+    assert store.reused["score"] == 40
+    assert 0 < store.reused["correction"] < 40 - 16
 
 
 def test_one_true_frame_overrules_a_fault_that_all_masks_share(model, fish):
@@ -372,19 +369,18 @@ def test_digests_tell_apart_what_is_not_the_same():
 def test_a_store_keeps_within_its_limit():
     masks = np.zeros((4, 4, 4), np.uint8)
     clip = Clip(np.arange(64, dtype=np.uint8).reshape(masks.shape))
-    store = RunStore(feature_bytes=150, result_bytes=1)
-    reuse = store.start(WilfulModel(masks), clip)
-    size = reuse.features(0, lambda array: array.nbytes).nbytes
-    assert 150 / 4 < size < 150 / 2
+    reuse = RunStore().start(WilfulModel(masks), clip, Resources(150))
+    assert 150 / 4 < reuse.features(0).nbytes < 150 / 2
     for frame in (1, 2, 3, 3, 0):
-        reuse.features(frame, lambda array: array.nbytes)
-    assert store.costs["features"].reused == 1
-    assert store.costs["features"].computed == 5
+        reuse.features(frame)
+    assert reuse.reused["features"] == 1
+    assert reuse.computed["features"] == 5
 
 
 def test_another_model_shares_nothing():
     masks = np.ones((2, 4, 4), np.uint8)
     clip, store = Clip(np.zeros(masks.shape, np.uint8)), RunStore()
     for _ in range(2):
-        store.start(WilfulModel(masks), clip).features(0, lambda array: array.nbytes)
-        assert store.costs["features"].computed == 1
+        reuse = store.start(WilfulModel(masks), clip, Resources(1 << 20))
+        reuse.features(0)
+        assert reuse.computed["features"] == 1

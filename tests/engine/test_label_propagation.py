@@ -20,6 +20,7 @@ from napari_appearrefine.engine.checkpoints import DINO8
 from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.label_propagation import NEIGHBOURHOOD, PropagationModel, Tokens
 from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.files.samples import open_sample
 
 ROWS, COLUMNS, CELL = 10, 30, 4
@@ -57,7 +58,8 @@ def carried(video: np.ndarray, masks: np.ndarray, exemplars: dict[int, list[int]
     """Labels of every frame, one pixel a cell."""
     model = PropagationModel(Unasked(), colour_tokens)
     clip = Clip(grown(video))
-    inputs = ClipInputs(clip, grown(masks), object_areas(masks), lambda frame: model.features(clip.rgb(frame)))
+    reuse = RunStore().start(model, clip)
+    inputs = ClipInputs(clip, grown(masks), object_areas(masks), reuse.features, reuse)
     events = list(model.correct(inputs, np.zeros((len(video), len(exemplars))), exemplars))
     progress = [event for event in events if isinstance(event, Progress)]
     frames = [event for event in events if isinstance(event, FrameLabels)]
@@ -92,7 +94,8 @@ def test_in_its_exemplars_an_object_keeps_every_pixel() -> None:
     masks[0, 5, 7] = masks[0, 9:30, 33:50] = 1
     clip = Clip(grown(video))
     model = PropagationModel(Unasked(), colour_tokens)
-    inputs = ClipInputs(clip, masks, object_areas(masks), lambda frame: model.features(clip.rgb(frame)))
+    reuse = RunStore().start(model, clip)
+    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.features, reuse)
     events = model.correct(inputs, np.zeros((2, 1)), {1: [0]})
     frames: Iterator[FrameLabels] = (event for event in events if isinstance(event, FrameLabels))
     np.testing.assert_array_equal(next(frames).labels, masks[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,7 @@ from napari_appearrefine.engine.networks.oclr import modal_masks
 from napari_appearrefine.engine.oclr_masks import OclrModel
 from napari_appearrefine.engine.published_selection import gather_inputs
 from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.engine.selection import select_exemplars
 from napari_appearrefine.engine.weights_store import WeightsStore, weights_named
 from napari_appearrefine.engine.windows import object_groups, windows
@@ -79,6 +82,8 @@ def test_error_map(recorded, inputs, masks):
 
 def test_scores_of_a_clip_that_is_seen_in_parts(inputs, monkeypatch):
     monkeypatch.setattr(selector_inputs, "MOST_TOGETHER", 5)
+    # Scores of its own, not those that another test finds again.
+    inputs = replace(inputs, reuse=RunStore().start(filled_model(), inputs.clip))
     steps, progress = filled_model().score(inputs), []
     while True:
         try:

@@ -13,6 +13,7 @@ from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.labels import label_dtype, object_areas
 from napari_appearrefine.engine.interface import ClipInputs
+from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.engine.rounds import KeptLabels, correct_in_rounds
 
 FRAMES, SIZE = 6, (40, 50)
@@ -44,8 +45,8 @@ class GrowingModel:
 def run(model, masks, rounds, guidance=None, rough=None):
     clip = Clip(np.zeros((FRAMES, *SIZE, 3), np.uint8))
     rough = masks if rough is None else rough
-    areas = object_areas(masks)
-    inputs = ClipInputs(clip, masks, areas, lambda frame: None, "masks", guidance or Guidance())
+    areas, reuse = object_areas(masks), RunStore().start(None, clip)
+    inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, "masks", guidance or Guidance())
     labels, given, outcome = {}, [], None
     before = replace(inputs, masks=rough, areas=object_areas(rough), guidance=inputs.guidance.without_settled())
     scores = np.full((FRAMES, len(areas)), 0.4, np.float32)

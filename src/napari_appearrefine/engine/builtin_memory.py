@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -93,7 +92,7 @@ def reused(
     Parameters
     ----------
     inputs : ClipInputs
-        The clip; without results of earlier runs everything is computed.
+        The clip.
     kind : str
         What is computed.
     frame : int
@@ -105,26 +104,23 @@ def reused(
     further : sequence
         What else it depends on.
     """
-    results = inputs.reuse
-    if results is None:
-        return prepare()
+    reuse = inputs.reuse
     frames = sorted({other for chosen in weights.values() for other in chosen})
     parts = [
         inputs.object_ids,
-        *((other == frame, results.image_digest(other), inputs.label_digest(other)) for other in (frame, *frames)),
+        *((other == frame, reuse.image_digest(other), inputs.label_digest(other)) for other in (frame, *frames)),
         [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
         further,
     ]
-    found = results.find(kind, parts)
+    found = reuse.find(kind, parts)
     kept = found.arrays
     if kept is not None:
         return lambda: kept
     compute = prepare()
 
     def compute_and_keep() -> Arrays:
-        start = time.perf_counter()
         arrays = compute()
-        results.keep(found, arrays, time.perf_counter() - start)
+        reuse.keep(found, arrays)
         return arrays
 
     return compute_and_keep

@@ -14,10 +14,9 @@ from ..core.errors import UserError
 from ..core.guidance import Guidance
 from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
-from .feature_store import FrameFeatures
-from .interface import ClipInputs, FeatureCache, RefinementModel
+from .interface import ClipInputs, RefinementModel
 from .object_masks import Plane
-from .refinement import bytes_of, load_model
+from .refinement import load_model
 from .resources import resources
 from .reuse import RunStore
 
@@ -101,8 +100,9 @@ def explain_frame(
     """
     parameters = parameters or RefineParameters()
     check_masks(masks, clip, masks_name)
-    model = model or (store.model(parameters, load_model) if store else load_model(parameters))
-    if areas is None and store is not None:
+    store = store or RunStore(result_bytes=0)
+    model = model or store.model(parameters, load_model)
+    if areas is None:
         areas = store.areas
     known = object_areas(masks, masks_name) if areas is None else areas
     nothing = np.zeros(len(clip), np.int64)
@@ -111,10 +111,8 @@ def explain_frame(
     explain = getattr(model, "explain", None)
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
-    with closing(FrameFeatures(clip, model, resources(parameters).store)) as of_frames:
-        reuse = store.start(model, clip, counted=False, features=of_frames) if store else None
-        features = (lambda index: reuse.features(index, bytes_of)) if reuse else FeatureCache(of_frames, bytes_of)
-        inputs = ClipInputs(clip, masks, areas, features, masks_name, guidance or Guidance(), reuse)
+    with closing(store.start(model, clip, resources(parameters))) as reuse:
+        inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, masks_name, guidance or Guidance())
         likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
         planes = dict(zip(inputs.object_ids, likely, strict=True))
         return Explanation(frame, inputs.labels(frame), planes, grid, influence)

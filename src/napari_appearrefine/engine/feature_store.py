@@ -57,7 +57,7 @@ class FeatureStore:
         self._files.write(key, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
-class FrameFeatures:
+class ClipFeatures:
     """The features of any frame of a clip: those of an earlier run if they are kept, else computed now.
 
     Frames are decoded ahead of need, and none whose digest and features are known already. To be closed at the end.
@@ -94,8 +94,6 @@ class FrameFeatures:
 
     def __call__(self, frame: int) -> Any:
         """Return the features of one frame."""
-        if self._model is None:
-            raise ValueError("features need a model")
         if self._store is None or self._storable is None:
             return self._model.features(self._image(frame))
         kept = self._store.read(self._store.key(self._storable.features_id, self.digest(frame)))

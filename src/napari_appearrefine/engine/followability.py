@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -47,24 +48,24 @@ def motion_links(
         Object id to (T - 1,) float64 in 0..1: the mean over its pixels in frame t or in frame t + 1,
         whichever is less; 0.5 where it is in neither. For :func:`core.suggestion.next_to_fix`.
     """
-    reuse = store.start(None, clip, counted=False) if store else None
     links = {object_id: np.full(max(len(clip) - 1, 0), _UNKNOWN) for object_id in object_ids}
     size = working_size(clip.size)
     before: np.ndarray | None = None
-    for frame in range(len(clip)):
-        labels = cv2.resize(as_labels(masks[frame]), size[::-1], interpolation=cv2.INTER_NEAREST)
-        if before is not None:
-            there, back = _reliabilities(clip, frame - 1, size, reuse)
-            for object_id, values in links.items():
-                sides = (there[before == object_id], back[labels == object_id])
-                means = [float(side.mean()) / 255 for side in sides if side.size]
-                values[frame - 1] = min(means, default=_UNKNOWN)
-        before = labels
-        yield Progress("Following motion", frame + 1, len(clip))
+    with closing((store or RunStore(result_bytes=0)).start(None, clip)) as reuse:
+        for frame in range(len(clip)):
+            labels = cv2.resize(as_labels(masks[frame]), size[::-1], interpolation=cv2.INTER_NEAREST)
+            if before is not None:
+                there, back = _reliabilities(clip, frame - 1, size, reuse)
+                for object_id, values in links.items():
+                    sides = (there[before == object_id], back[labels == object_id])
+                    means = [float(side.mean()) / 255 for side in sides if side.size]
+                    values[frame - 1] = min(means, default=_UNKNOWN)
+            before = labels
+            yield Progress("Following motion", frame + 1, len(clip))
     return links
 
 
-def _reliabilities(clip: Clip, frame: int, size: tuple[int, int], reuse: Reuse | None) -> tuple[np.ndarray, ...]:
+def _reliabilities(clip: Clip, frame: int, size: tuple[int, int], reuse: Reuse) -> tuple[np.ndarray, ...]:
     """Return how well each pixel of a frame is found again in the next, and the other way round, (h, w) uint8 each."""
 
     def compute() -> tuple[np.ndarray, ...]:
@@ -73,6 +74,4 @@ def _reliabilities(clip: Clip, frame: int, size: tuple[int, int], reuse: Reuse |
         misses = inconsistency(there, back), inconsistency(back, there)
         return tuple((255 / (1 + (miss / _PIXELS) ** 2)).astype(np.uint8) for miss in misses)
 
-    if reuse is None:
-        return compute()
     return reuse.result("reliability", [reuse.image_digest(frame), reuse.image_digest(frame + 1)], compute)

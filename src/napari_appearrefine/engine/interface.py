@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,48 +14,8 @@ from ..core.guidance import Guidance
 from ..core.labels import as_labels, planes_of
 from .digests import digest
 
-
-@dataclass(frozen=True)
-class Found:
-    """The answer to a question for results of an earlier run.
-
-    Parameters
-    ----------
-    kind : str
-        What they are.
-    key : bytes
-        Digest of all that they depend on.
-    arrays : tuple of ndarray, or None
-        The results; None if they have to be computed.
-    """
-
-    kind: str
-    key: bytes
-    arrays: tuple[np.ndarray, ...] | None
-
-
-class Results(Protocol):
-    """What earlier runs computed."""
-
-    def image_digest(self, frame: int) -> bytes:
-        """Return a digest of the pixels of a frame."""
-
-    def result(
-        self, kind: str, parts: Iterable[Any], compute: Callable[[], tuple[np.ndarray, ...]]
-    ) -> tuple[np.ndarray, ...]:
-        """Return arrays that depend on the model and on ``parts`` alone, computed now if they are not kept."""
-
-    def find(self, kind: str, parts: Iterable[Any]) -> Found:
-        """Look for arrays that depend on the model and on ``parts`` alone."""
-
-    def keep(self, found: Found, arrays: tuple[np.ndarray, ...], seconds: float) -> None:
-        """Keep what was not found and took so long to compute; may be called from any thread."""
-
-    def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
-        """Return what was remembered for the model and ``parts``, or None."""
-
-    def remember(self, kind: str, parts: Iterable[Any], value: Any, size: int) -> None:
-        """Keep a value of ``size`` bytes, which nobody may change, for :meth:`recall`."""
+if TYPE_CHECKING:
+    from .reuse import Reuse
 
 
 @dataclass(frozen=True)
@@ -73,22 +32,22 @@ class ClipInputs:
         Object id, ascending, to (T,) areas in pixels, from :func:`core.labels.object_areas`.
     features : callable
         Frame index to whatever the model's own ``features`` returned for that frame.
+    reuse : Reuse
+        Finds what earlier runs computed, and keeps what this one does.
     masks_name : str
         What to call the masks in messages.
     guidance : Guidance
         What a person decided. Exemplars already follow it and settled pixels are put back whatever a
         model gives; a model may also weigh true masks as what they are.
-    reuse : Results, optional
-        Where results of earlier runs are, if any are kept.
     """
 
     clip: Clip
     masks: FrameSource
     areas: Mapping[int, np.ndarray]
     features: Callable[[int], Any]
+    reuse: Reuse
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
-    reuse: Results | None = None
     _label_digests: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -147,37 +106,3 @@ class RefinementModel(Protocol):
 
         Progress is given only for work before the first frame.
         """
-
-
-class FeatureCache:
-    """Features of the frames used last, within a limit of memory.
-
-    Parameters
-    ----------
-    compute : callable
-        Frame index to features.
-    size_of : callable
-        Features to bytes.
-    limit : int
-        Bytes to keep at most; the frames used longest ago leave first.
-    """
-
-    def __init__(self, compute: Callable[[int], Any], size_of: Callable[[Any], int], limit: int = 1 << 29) -> None:
-        self._compute = compute
-        self._size_of = size_of
-        self._limit = limit
-        self._bytes = 0
-        self._kept: OrderedDict[int, Any] = OrderedDict()
-
-    def __call__(self, frame: int) -> Any:
-        """Return the features of a frame, computed now if they are not kept."""
-        if frame in self._kept:
-            self._kept.move_to_end(frame)
-            return self._kept[frame]
-        features = self._compute(frame)
-        self._kept[frame] = features
-        self._bytes += self._size_of(features)
-        while self._bytes > self._limit and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= self._size_of(oldest)
-        return features

@@ -27,7 +27,7 @@ from .merging import render_labels
 from .networks.inputs import normalised
 from .networks.vit import DinoViT
 from .published import PublishedModel
-from .refinement import bytes_of
+from .reuse import bytes_of
 
 PAST_FRAMES = 7
 NEIGHBOURHOOD = 12

@@ -59,12 +59,9 @@ class TruthAlongMotion:
 
     def depends_on(self, frame: int) -> list[Any]:
         """Return everything that :meth:`say` depends on, for a digest."""
-        results = self._inputs.reuse
-        if results is None:
-            return []
         return [
             [
-                [results.image_digest(step) for step in _steps(frame, true)],
+                [self._inputs.reuse.image_digest(step) for step in _steps(frame, true)],
                 self._slots[true],
                 self._inputs.label_digest(true),
                 _SAY,
@@ -114,12 +111,8 @@ class TruthAlongMotion:
             both = flow_pair(*images), flow_pair(*images[::-1])
             return tuple(flow.astype(np.float16) for flow in both)
 
-        results = self._inputs.reuse
-        if results is None:
-            flows = compute()
-        else:
-            digests = [results.image_digest(first), results.image_digest(second)]
-            flows = results.result("flow", digests, compute)
+        reuse = self._inputs.reuse
+        flows = reuse.result("flow", [reuse.image_digest(first), reuse.image_digest(second)], compute)
         forward, backward = (np.asarray(flow, np.float32) for flow in flows)
         return (forward, backward) if one < other else (backward, forward)
 

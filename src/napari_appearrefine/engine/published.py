@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Me
 from .networks.inputs import HEIGHT, WIDTH, resized_planes, small_image
 from .networks.selector import Selector
 from .networks.vit import CHANNELS, DinoViT
-from .published_reuse import KeptWindows, find_scores
+from .published_reuse import find_scores, windows_digest
 from .published_selection import SelectorRun, gather_inputs, images_tensor, small_planes
 from .selection import select_exemplars
 from .weights_store import checkpoint_paths
@@ -173,13 +172,10 @@ class PublishedModel:
             (T, Q) float32; each column sums to 1: a rank within the clip, not a probability of being right.
         """
         found = yield from find_scores(inputs)
-        if found is None or found.arrays is None:
-            start = time.perf_counter()
+        arrays = found.arrays
+        if arrays is None:
             arrays = yield from self._scores(inputs)
-            if found is not None and inputs.reuse is not None:
-                inputs.reuse.keep(found, arrays, time.perf_counter() - start)
-        else:
-            arrays = found.arrays
+            inputs.reuse.keep(found, arrays)
         scores, *absent = arrays
         if absent:
             self._absent = (weakref.ref(inputs), absent[0])
@@ -247,11 +243,13 @@ class PublishedModel:
         """
         groups = object_groups(inputs.object_ids)
         memories: list[Memory] = []
-        kept = None if regions else KeptWindows.of(inputs, scores, exemplars, size)
+        common = b"" if regions else windows_digest(inputs, scores, exemplars, size)
         for window in windows(len(inputs.clip), self.window):
-            earlier = None if kept is None else kept.find(window)
-            if earlier is not None:
-                yield from (CorrectedFrame(frame, labels, None) for frame, labels in earlier)
+            # Regions are not kept.
+            known = None if regions else inputs.reuse.find("correction", [common, window])
+            if known is not None and known.arrays is not None:
+                for frame, kept in zip(window.final, known.arrays, strict=True):
+                    yield CorrectedFrame(frame, kept, None)
                 continue
             memories = memories or [self.memory(inputs, group, scores, exemplars) for group in groups]
             found = [
@@ -262,8 +260,8 @@ class PublishedModel:
             parts = self._regions(found[0], len(window.final)) if regions else None
             final = probabilities[: len(window.final)]
             labels = [labels_from_probabilities(each, groups, size) for each in final]
-            if kept is not None:
-                kept.keep(labels)
+            if known is not None:
+                inputs.reuse.keep(known, tuple(labels))
             for place, frame in enumerate(window.final):
                 yield CorrectedFrame(
                     frame, labels[place], None if parts is None else _region_labels(parts[place], size)

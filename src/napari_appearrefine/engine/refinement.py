@@ -19,8 +19,7 @@ from ..core.labels import check_masks, object_areas
 from ..core.parameters import RefineParameters
 from .device import pick_device
 from .expectation import remember_refinement
-from .feature_store import FrameFeatures
-from .interface import ClipInputs, FeatureCache, RefinementModel
+from .interface import ClipInputs, RefinementModel
 from .resources import resources
 from .retreat import RetreatingModel
 from .reuse import RunStore
@@ -132,26 +131,19 @@ def refine(
     areas = object_areas(masks, masks_name)
     if not areas:
         raise UserError(f"{masks_name} holds no object in any frame; paint or import at least one mask first.")
+    # Results in memory are for the next run.
+    store = store or RunStore(result_bytes=0)
     available = resources(parameters)
-    model = model or (store.model(parameters, load_model) if store else load_model(parameters))
+    model = model or store.model(parameters, load_model)
     # Rough masks decide about the grid and the scores where they are known: so a person's edits leave both valid.
     judged = masks.rough if isinstance(masks, MasksWithTruth) else masks
     judged_areas = areas if judged is masks else object_areas(judged, masks_name)
     model = model.fitted_to(clip.size, judged_areas or areas)
-    if store is None and available.results is not None:
-        store = RunStore(result_bytes=0)
-    if store:
-        store.limit_features(available.memory)
-        store.areas = judged_areas or areas
-    with closing(FrameFeatures(clip, model, available.store)) as of_frames:
-        reuse = store.start(model, clip, features=of_frames, kept=available.results) if store else None
-        cache = (
-            (lambda frame: reuse.features(frame, bytes_of))
-            if reuse
-            else FeatureCache(of_frames, bytes_of, available.memory)
-        )
+    store.areas = judged_areas or areas
+    with closing(store.start(model, clip, available)) as reuse:
+        store.computed, store.reused = reuse.computed, reuse.reused
         guidance = _checked(guidance or Guidance(), len(clip))
-        inputs = ClipInputs(clip, masks, areas, cache, masks_name, guidance, reuse)
+        inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, masks_name, guidance)
         scores = yield from _scores(model, inputs, judged, judged_areas)
         rounds = min(parameters.rounds, model.most_rounds)
         rough_areas = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}
@@ -160,7 +152,7 @@ def refine(
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
     seconds = time.perf_counter() - started
-    if model.name.startswith(parameters.model) and not (store and store.reused_results):
+    if model.name.startswith(parameters.model) and not (reuse.reused["score"] or reuse.reused["correction"]):
         remember_refinement(clip, len(areas), replace(parameters, rounds=outcome.rounds), seconds)
     yield Report(
         frames=len(clip),
@@ -214,12 +206,3 @@ def _scores(
         slots = [inputs.object_ids.index(object_id) for object_id in areas]
         scores[:, slots] = yield from model.score(replace(inputs, masks=judged, areas=areas))
     return scores
-
-
-def bytes_of(features: object) -> int:
-    """Return the bytes of memory that a model's features of one frame take."""
-    if isinstance(features, dict):
-        return sum(bytes_of(value) for value in features.values())
-    if isinstance(features, list | tuple):
-        return sum(bytes_of(value) for value in features)
-    return int(getattr(features, "nbytes", 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import cv2
@@ -14,12 +15,14 @@ from ..core.clip import Clip, FrameSource, SourcePart
 from ..core.errors import UserError
 from ..core.events import Progress, Report
 from ..core.labels import object_areas
-from .interface import ClipInputs, FeatureCache, RefinementModel
+from .interface import ClipInputs, RefinementModel
 from .published import CorrectedFrame, PublishedModel
-from .refinement import bytes_of
+from .resources import Resources
+from .reuse import RunStore
 from .selection import select_exemplars
 
 LONGEST_PART = 100
+_FEATURES = Resources(1 << 29)
 
 
 def released_parts(frames: int) -> list[range]:
@@ -82,22 +85,27 @@ def refine_as_released(
     scores: list[np.ndarray] = []
     chosen: dict[int, list[int]] = {object_id: [] for object_id in areas}
     for part in parts:
-        inputs = _inputs_of(clip, masks, model, areas, part, masks_name)
-        of_part = yield from model.score(inputs)
-        scores.append(of_part)
-        best = select_exemplars(of_part, inputs.areas, exemplars)
-        for object_id, frames in best.items():
-            chosen[object_id] += [part[frame] for frame in frames]
-        results: Iterator[Progress | CorrectedFrame] = model.correct_frames(inputs, of_part, best, size, regions=True)
-        if repair is not None:
-            results = _repaired(repair, _inputs_for(repair, inputs), of_part, best, results)
-        for result in results:
-            if isinstance(result, Progress):
-                yield result
-                continue
-            frame = part[result.frame]
-            yield CorrectedFrame(frame, result.labels, result.regions)
-            yield Progress("Correcting frames", frame + 1, len(clip))
+        frames = clip.part(part)
+        # An object keeps its id and its place in the network also in a part where it never shows.
+        in_part = {object_id: area[part.start : part.stop] for object_id, area in areas.items()}
+        with closing(RunStore(result_bytes=0).start(model, frames, _FEATURES)) as reuse:
+            inputs = ClipInputs(frames, SourcePart(masks, part), in_part, reuse.features, reuse, masks_name)
+            of_part = yield from model.score(inputs)
+            scores.append(of_part)
+            best = select_exemplars(of_part, inputs.areas, exemplars)
+            for object_id, best_frames in best.items():
+                chosen[object_id] += [part[frame] for frame in best_frames]
+            results: Iterator[Progress | CorrectedFrame]
+            results = model.correct_frames(inputs, of_part, best, size, regions=True)
+            if repair is not None:
+                results = _repaired(repair, inputs, of_part, best, results)
+            for result in results:
+                if isinstance(result, Progress):
+                    yield result
+                    continue
+                frame = part[result.frame]
+                yield CorrectedFrame(frame, result.labels, result.regions)
+                yield Progress("Correcting frames", frame + 1, len(clip))
     yield Report(
         frames=len(clip),
         objects=list(areas),
@@ -111,27 +119,6 @@ def refine_as_released(
     )
 
 
-def _inputs_of(
-    clip: Clip,
-    masks: FrameSource,
-    model: PublishedModel,
-    areas: Mapping[int, np.ndarray],
-    part: range,
-    masks_name: str,
-) -> ClipInputs:
-    frames = clip.part(part)
-    # An object keeps its id and its place in the network also in a part where it never shows.
-    in_part = {object_id: area[part.start : part.stop] for object_id, area in areas.items()}
-    cache = FeatureCache(lambda frame: model.features(frames.rgb(frame)), bytes_of)
-    return ClipInputs(frames, SourcePart(masks, part), in_part, cache, masks_name)
-
-
-def _inputs_for(repair: RefinementModel, inputs: ClipInputs) -> ClipInputs:
-    """Return the same clip with the features of another model, and with masks of the frames' size."""
-    cache = FeatureCache(lambda frame: repair.features(inputs.clip.rgb(frame)), bytes_of)
-    return replace(inputs, masks=_MasksAtSize(inputs.masks, inputs.clip.size), features=cache)
-
-
 def _repaired(
     repair: RefinementModel,
     inputs: ClipInputs,
@@ -139,15 +126,18 @@ def _repaired(
     exemplars: Mapping[int, Sequence[int]],
     released: Iterator[Progress | CorrectedFrame],
 ) -> Iterator[Progress | CorrectedFrame]:
-    """Put the labels of another corrector in the place of the published one's."""
-    for event in repair.correct(inputs, scores, exemplars):
-        if isinstance(event, Progress):
-            yield event
-            continue
-        result = next(released)
-        assert isinstance(result, CorrectedFrame)
-        assert result.frame == event.frame
-        yield replace(result, labels=_resized(event.labels, result.labels.shape))
+    """Put the labels of another corrector, for masks of the frames' size, in the place of the published one's."""
+    with closing(RunStore(result_bytes=0).start(repair, inputs.clip, _FEATURES)) as reuse:
+        masks = _MasksAtSize(inputs.masks, inputs.clip.size)
+        inputs = replace(inputs, masks=masks, features=reuse.features, reuse=reuse)
+        for event in repair.correct(inputs, scores, exemplars):
+            if isinstance(event, Progress):
+                yield event
+                continue
+            result = next(released)
+            assert isinstance(result, CorrectedFrame)
+            assert result.frame == event.frame
+            yield replace(result, labels=_resized(event.labels, result.labels.shape))
 
 
 class _MasksAtSize:

@@ -27,15 +27,15 @@ class Resources:
     ----------
     memory : int
         Bytes that features may take in memory.
-    store : FeatureStore or None
-        Where features are kept for the next run; None for nowhere.
-    results : ResultStore or None
+    features : FeatureStore, optional
+        Where features are kept for the next run, if anywhere.
+    results : ResultStore, optional
         The same for scores and corrected frames.
     """
 
     memory: int
-    store: FeatureStore | None
-    results: ResultStore | None
+    features: FeatureStore | None = None
+    results: ResultStore | None = None
 
 
 def resources(parameters: RefineParameters) -> Resources:
@@ -51,7 +51,7 @@ def resources(parameters: RefineParameters) -> Resources:
 
     memory = feature_memory(parameters)
     if not parameters.cache:
-        return Resources(memory, None, None)
+        return Resources(memory)
     folder = cache_folder(parameters.cache_dir)
     return Resources(memory, FeatureStore(folder / "features"), ResultStore(folder / "results"))
 

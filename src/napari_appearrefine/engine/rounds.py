@@ -126,24 +126,22 @@ class _Rounds:
     def _remembered(
         self, inputs: ClipInputs, scores: np.ndarray, parts: list[Any]
     ) -> Generator[Progress | FrameLabels, None, _Round]:
-        reuse = inputs.reuse
-        if reuse is None or not parts or self.taken == self.most:
+        if not parts or self.taken == self.most:
             return (yield from self._round(inputs, scores))
         # Rounds before what a person drew takes part need not be shown again: only what follows from them counts.
         if self.given.guidance.any_settled:
-            known: _Round | None = reuse.recall("round", parts)
+            known: _Round | None = inputs.reuse.recall("round", parts)
             if known is not None:
                 return known
         found = yield from self._round(inputs, scores)
-        reuse.remember("round", parts, found, found.labels.nbytes)
+        inputs.reuse.remember("round", parts, found, found.labels.nbytes)
         return found
 
     def _depends_on(self, inputs: ClipInputs, scores: np.ndarray) -> list[Any]:
         """Return all that rounds depend on, for a digest; nothing for those that know what a person drew."""
-        reuse = inputs.reuse
-        if reuse is None or inputs.guidance.any_settled:
+        if inputs.guidance.any_settled:
             return []
-        frames = [[reuse.image_digest(frame), inputs.label_digest(frame)] for frame in range(len(inputs.clip))]
+        frames = [[inputs.reuse.image_digest(frame), inputs.label_digest(frame)] for frame in range(len(inputs.clip))]
         return [self.exemplars, inputs.object_ids, inputs.guidance.to_json(), scores, frames]
 
     def _round(self, inputs: ClipInputs, scores: np.ndarray) -> Generator[Progress | FrameLabels, None, _Round]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -11,14 +12,16 @@ from ..core.clip import Clip
 from ..core.labels import object_areas
 from ..engine.builtin import BuiltinModel
 from ..engine.calibration import Calibration
-from ..engine.interface import ClipInputs, FeatureCache
+from ..engine.interface import ClipInputs
+from ..engine.resources import Resources
+from ..engine.reuse import Reuse, RunStore
 from .batches import flow_plane, iou
 from .damage import damage_clip
 from .dataset import SceneSet
 
 _SHARES = (0.15, 0.35, 0.6)
 _SMALLEST = 60
-_CACHE = 1 << 28
+_FEATURES = Resources(1 << 28)
 
 
 def measure_calibration(
@@ -52,26 +55,22 @@ def measure_calibration(
             inputs = [damage_clip(truth, rng, share)[0] for share in _SHARES]
             if rough is not None:
                 inputs.append(_from_motion(truth, rough[index]))
-            cache = _features_of(model, clip)
-            for masks in inputs:
-                for raw, true in _judged(model, clip, masks, truth, cache):
-                    estimates.append(raw)
-                    truths.append(true)
+            with closing(RunStore(result_bytes=0).start(model, clip, _FEATURES)) as reuse:
+                for masks in inputs:
+                    for raw, true in _judged(model, clip, masks, truth, reuse):
+                        estimates.append(raw)
+                        truths.append(true)
         last = index + 1 == len(scenes)
         yield index + 1, Calibration.measured(np.array(estimates), np.array(truths)) if last else None
 
 
-def _features_of(model: BuiltinModel, clip: Clip) -> FeatureCache:
-    return FeatureCache(lambda frame: model.features(clip.rgb(frame)), lambda each: int(each.nbytes), _CACHE)
-
-
 def _judged(
-    model: BuiltinModel, clip: Clip, masks: np.ndarray, truth: np.ndarray, cache: FeatureCache
+    model: BuiltinModel, clip: Clip, masks: np.ndarray, truth: np.ndarray, reuse: Reuse
 ) -> Iterator[tuple[float, float]]:
     areas = object_areas(masks)
     if not areas:
         return
-    scoring = model.raw_scores(ClipInputs(clip, masks, areas, cache))
+    scoring = model.raw_scores(ClipInputs(clip, masks, areas, reuse.features, reuse))
     while True:
         try:
             next(scoring)
