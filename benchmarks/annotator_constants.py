@@ -32,7 +32,7 @@ import torch
 
 from napari_appearrefine.core import suggestion
 from napari_appearrefine.core.clip import Clip
-from napari_appearrefine.core.events import FrameLabels, Report
+from napari_appearrefine.core.events import FrameLabels, Report, run_to_end
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine import propagation
@@ -138,7 +138,7 @@ def helped(annotator: Annotator, places: int) -> tuple[list[Helped], list[float]
     frames = len(annotator.task.clip)
     result, report = annotator.run([])
     before = annotator.region(result)
-    links = _finished(motion_links(annotator.task.clip, result, annotator.ids, annotator.store))
+    links = run_to_end(motion_links(annotator.task.clip, result, annotator.ids, annotator.store))
     quality = np.array(report.quality)[:, [report.objects.index(key) for key in annotator.ids if key in report.objects]]
     over = (quality - before).ravel().tolist() if quality.shape == before.shape else []
     found = []
@@ -213,14 +213,6 @@ class Measured:
             for each in figures.get("carried", [])
         ]
         return lines + [f"help: {name} {value:.3g}" for name, value in figures.get("help", {}).items()]
-
-
-def _finished(steps: Any) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

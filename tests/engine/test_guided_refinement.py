@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import FrameLabels, Progress, Report
+from napari_appearrefine.core.events import FrameLabels, Progress, Report, run_to_end
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
@@ -326,13 +326,8 @@ def test_links_are_weak_where_an_object_jumps(fish):
     jumpy = Clip(np.stack([clip.raw(frame) for frame in order]))
     store = RunStore()
     steps = motion_links(jumpy, truth[order], [1, 2, 9], store)
-    progress = []
-    while True:
-        try:
-            progress.append(next(steps))
-        except StopIteration as end:
-            links = end.value
-            break
+    progress: list[Progress] = []
+    links = run_to_end(steps, progress.append)
     assert [each.done for each in progress] == [1, 2, 3, 4, 5, 6]
     for object_id in (1, 2):
         assert links[object_id].shape == (5,)

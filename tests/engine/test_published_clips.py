@@ -10,8 +10,9 @@ import pytest
 import torch
 from published_reference import filled, filled_model, inputs_of, recorded_clip
 
+from napari_appearrefine.core.events import run_to_end
 from napari_appearrefine.engine.checkpoints import OCLR
-from napari_appearrefine.engine.networks.attention import OtherFramesAttention, SlotAttention, run_to_end
+from napari_appearrefine.engine.networks.attention import OtherFramesAttention, SlotAttention
 from napari_appearrefine.engine.networks.inputs import resized_planes
 from napari_appearrefine.engine.oclr_masks import OclrModel, frame_groups, network_flow
 from napari_appearrefine.engine.selection import select_exemplars
@@ -160,7 +161,8 @@ def test_memory_of_attention_is_not_quadratic_in_frames():
     """5,600 tokens: the full matrix of 8 heads alone would take 1 GB."""
     program = """
 import resource, sys, torch
-from napari_appearrefine.engine.networks.attention import ClipTransformer, run_to_end
+from napari_appearrefine.core.events import run_to_end
+from napari_appearrefine.engine.networks.attention import ClipTransformer
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 network = ClipTransformer(256, layers=1).requires_grad_(False)
 for parameter in network.parameters():

@@ -17,12 +17,11 @@ from published_reference import (
 )
 
 from napari_appearrefine.core.clip import Clip
-from napari_appearrefine.core.events import FrameLabels, Progress, Report
+from napari_appearrefine.core.events import FrameLabels, Progress, Report, run_to_end
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine import selector_inputs
 from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
 from napari_appearrefine.engine.interface import ClipInputs
-from napari_appearrefine.engine.networks.attention import run_to_end
 from napari_appearrefine.engine.networks.inputs import normalised, resized_planes
 from napari_appearrefine.engine.networks.oclr import modal_masks
 from napari_appearrefine.engine.oclr_masks import OclrModel
@@ -84,13 +83,8 @@ def test_scores_of_a_clip_that_is_seen_in_parts(inputs, monkeypatch):
     monkeypatch.setattr(selector_inputs, "MOST_TOGETHER", 5)
     # Scores of its own, not those that another test finds again.
     inputs = replace(inputs, reuse=RunStore().start(filled_model(), inputs.clip))
-    steps, progress = filled_model().score(inputs), []
-    while True:
-        try:
-            progress.append(next(steps))
-        except StopIteration as end:
-            scores = end.value
-            break
+    progress: list[Progress] = []
+    scores = run_to_end(filled_model().score(inputs), progress.append)
     assert scores.sum(axis=0) == pytest.approx(1, abs=1e-5)
     assert progress[-1].done == progress[-1].total
     done = {each.done for each in progress if each.stage == "Scoring masks"}

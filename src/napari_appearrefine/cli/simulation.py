@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
-from ..core.events import Event, Progress
+from ..core.events import Event, Progress, run_to_end
 from ..core.guidance import Guidance
 from ..core.parameters import RefineParameters
 from ..evaluation.simulation import POLICIES, Follow, Refine, Simulation, simulate, table
@@ -20,8 +19,6 @@ from ..files.video import open_video
 from .jobs import check_refine_settings
 from .output import check_file
 from .progress import ProgressDisplay
-
-T = TypeVar("T")
 
 
 def simulate_annotator(
@@ -72,7 +69,7 @@ def remembering_engine(parameters: RefineParameters, masks_name: str = "masks") 
         return refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=store)
 
     def follow(clip: Clip, masks: FrameSource, object_ids: Sequence[int]) -> dict[int, np.ndarray]:
-        return _finished(motion_links(clip, masks, object_ids, store))
+        return run_to_end(motion_links(clip, masks, object_ids, store))
 
     return run, follow
 
@@ -89,15 +86,4 @@ def run_simulation(
     follow: Follow | None = None,
 ) -> Simulation:
     """Run :func:`evaluation.simulation.simulate` to its end."""
-    return _finished(simulate(clip, masks, truth, refine, policy, rounds, seed, follow), show)
-
-
-def _finished(steps: Generator[Progress, None, T], show: Callable[[Progress], None] | None = None) -> T:
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if show is not None:
-            show(progress)
+    return run_to_end(simulate(clip, masks, truth, refine, policy, rounds, seed, follow), show)

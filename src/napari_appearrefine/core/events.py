@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,15 @@ def _numbers(rows: Sequence[Sequence[float | None]]) -> list[list[float]]:
 
 Event = Progress | FrameLabels | Report
 """What the generators of :mod:`napari_appearrefine.engine` yield; a :class:`Report` comes last."""
+
+
+def run_to_end(steps: Generator[Step, None, Result], show: Callable[[Step], object] | None = None) -> Result:
+    """Run a job in steps to its end, show what it tells on the way, and return its result."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if show is not None:
+            show(step)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.events import FrameLabels, Progress
+from ..core.events import FrameLabels, Progress, run_to_end
 from ..core.labels import labels_of
 from ..core.parameters import RefineParameters
 from .builtin_weights import channels_last
@@ -19,7 +19,6 @@ from .checkpoints import CORRECTOR, DINO8, DINO16, SELECTOR, load_network
 from .device import autocast, pick_precision
 from .digests import weights_digest
 from .interface import ClipInputs
-from .networks.attention import run_to_end
 from .networks.corrector import OBJECTS, SLOTS, WINDOW, Corrected, Corrector, Memory, ObjectExemplars
 from .networks.inputs import HEIGHT, WIDTH, resized_planes, small_image
 from .networks.selector import Selector

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
-from ..core.events import Event, Report
+from ..core.events import Event, Report, run_to_end
 from ..core.guidance import Guidance
 from ..core.parameters import FlowMaskParameters, RefineParameters
 
@@ -48,13 +48,7 @@ class Refiner:
         from ..engine.reuse import RunStore
 
         self._store = self._store or RunStore()
-        steps = motion_links(clip, masks, object_ids, self._store)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                links: dict[int, np.ndarray] = end.value
-                return links
+        return run_to_end(motion_links(clip, masks, object_ids, self._store))
 
     def explain(
         self, clip: Clip, masks: FrameSource, frame: int, report: Report, parameters: RefineParameters

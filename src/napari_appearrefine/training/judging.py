@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ..core.clip import Clip
+from ..core.events import run_to_end
 from ..core.labels import object_areas
 from ..engine.builtin import BuiltinModel
 from ..engine.calibration import Calibration
@@ -70,13 +71,7 @@ def _judged(
     areas = object_areas(masks)
     if not areas:
         return
-    scoring = model.raw_scores(ClipInputs(clip, masks, areas, reuse.features, reuse))
-    while True:
-        try:
-            next(scoring)
-        except StopIteration as end:
-            scores = end.value
-            break
+    scores = run_to_end(model.raw_scores(ClipInputs(clip, masks, areas, reuse.features, reuse)))
     for frame in range(len(clip)):
         for slot, object_id in enumerate(areas):
             mask = masks[frame] == object_id

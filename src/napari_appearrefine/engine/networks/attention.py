@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-
-Result = TypeVar("Result")
 
 HEADS = 8
 _EXCLUDED = -1e9
@@ -231,12 +228,3 @@ class ClipTransformer(nn.Module):
             assert isinstance(layer, EncoderLayer)
             flat = yield from layer.steps(flat, frames)
         return rearrange(flat, "(t y x) c -> t c y x", t=frames, y=rows)
-
-
-def run_to_end(steps: Generator[object, None, Result]) -> Result:
-    """Run a computation in steps to its end and return its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]

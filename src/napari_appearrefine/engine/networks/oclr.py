@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from .attention import HEADS, Attention, ClipTransformer, DeviationNorm, Position, run_to_end
+from ...core.events import run_to_end
+from .attention import HEADS, Attention, ClipTransformer, DeviationNorm, Position
 from .unet import UNetDecoder, UNetEncoder
 
 QUERIES = 3
