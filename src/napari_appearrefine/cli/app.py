@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -65,139 +66,64 @@ def _demo(
 
 @app.command("flow-masks")
 @plain_errors()
+@options.for_each_setting
 def _flow_masks(
     video: options.Video,
     output: options.MaskFolder,
-    objects: options.Objects = FlowMaskParameters.objects,
-    model: options.FlowModel = FlowMaskParameters.model,
-    checkpoint: options.FlowCheckpoint = None,
-    flow: options.Flow = FlowMaskParameters.flow,
-    flow_root: options.FlowRoot = None,
+    parameters: Annotated[
+        FlowMaskParameters, options.Only("objects", "model", "checkpoint", "flow", "flow_root", "device")
+    ],
     amodal: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here (oclr)."
         ),
     ] = None,
-    device: options.Device = FlowMaskParameters.device,
     report: options.ReportFile = None,
 ) -> None:
     """Compute masks of the moving objects of a video."""
     from .jobs import make_flow_masks
 
-    parameters = FlowMaskParameters(
-        model=model,
-        objects=objects,
-        device=device,
-        checkpoint=checkpoint,
-        amodal=amodal is not None,
-        flow=flow,
-        flow_root=flow_root,
-    )
-    frames = make_flow_masks(video, output, parameters, report, amodal)
+    frames = make_flow_masks(video, output, replace(parameters, amodal=amodal is not None), report, amodal)
     typer.echo(f"{frames} masks in {output}")
 
 
 @app.command("refine")
 @plain_errors()
+@options.for_each_setting
 def _refine(
     video: options.Video,
     masks: options.Masks,
     output: options.MaskFolder,
-    model: options.Model = RefineParameters.model,
-    corrector: options.Corrector = RefineParameters.corrector,
-    selector_checkpoint: options.SelectorCheckpoint = None,
-    corrector_checkpoint: options.CorrectorCheckpoint = None,
-    dino8: options.Dino8 = None,
-    dino16: options.Dino16 = None,
-    edges: options.Edges = RefineParameters.edges,
-    sam_checkpoint: options.SamCheckpoint = None,
-    exemplars: options.Exemplars = RefineParameters.exemplars,
-    rounds: options.Rounds = RefineParameters.rounds,
-    device: options.Device = RefineParameters.device,
-    precision: options.Precision = RefineParameters.precision,
-    memory_limit: options.MemoryLimit = None,
-    cache: options.Cache = RefineParameters.cache,
-    cache_dir: options.CacheDir = None,
+    parameters: RefineParameters,
     report: options.ReportFile = None,
 ) -> None:
     """Choose the good masks of a video and repair the others from them."""
     from .jobs import refine_masks
 
-    parameters = RefineParameters(
-        model=model,
-        corrector=corrector,
-        exemplars=exemplars,
-        rounds=rounds,
-        device=device,
-        selector_checkpoint=selector_checkpoint,
-        corrector_checkpoint=corrector_checkpoint,
-        dino8=dino8,
-        dino16=dino16,
-        edges=edges,
-        sam_checkpoint=sam_checkpoint,
-        precision=precision,
-        memory_limit=memory_limit,
-        cache=cache,
-        cache_dir=cache_dir,
-    )
     frames = refine_masks(video, masks, output, parameters, report)
     typer.echo(f"{frames} refined masks in {output}")
 
 
 @app.command("run")
 @plain_errors()
+@options.for_each_setting
 def _run(
     video: options.Video,
     output: options.MaskFolder,
-    objects: options.Objects = FlowMaskParameters.objects,
-    flow_model: options.RunFlowModel = FlowMaskParameters.model,
-    checkpoint: options.FlowCheckpoint = None,
-    flow: options.Flow = FlowMaskParameters.flow,
-    flow_root: options.FlowRoot = None,
+    *,
+    flow_model: options.FlowModel = FlowMaskParameters.model,
+    flow_parameters: Annotated[FlowMaskParameters, options.Only("objects", "checkpoint", "flow", "flow_root")],
     flow_masks_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
     ] = None,
-    model: options.Model = RefineParameters.model,
-    corrector: options.Corrector = RefineParameters.corrector,
-    selector_checkpoint: options.SelectorCheckpoint = None,
-    corrector_checkpoint: options.CorrectorCheckpoint = None,
-    dino8: options.Dino8 = None,
-    dino16: options.Dino16 = None,
-    edges: options.Edges = RefineParameters.edges,
-    sam_checkpoint: options.SamCheckpoint = None,
-    exemplars: options.Exemplars = RefineParameters.exemplars,
-    rounds: options.Rounds = RefineParameters.rounds,
-    device: options.Device = RefineParameters.device,
-    precision: options.Precision = RefineParameters.precision,
-    memory_limit: options.MemoryLimit = None,
-    cache: options.Cache = RefineParameters.cache,
-    cache_dir: options.CacheDir = None,
+    parameters: RefineParameters,
     report: options.ReportFile = None,
 ) -> None:
     """Compute masks from motion, then refine them."""
     from .jobs import run_both
 
-    flow_parameters = FlowMaskParameters(
-        model=flow_model, objects=objects, device=device, checkpoint=checkpoint, flow=flow, flow_root=flow_root
-    )
-    parameters = RefineParameters(
-        model=model,
-        corrector=corrector,
-        exemplars=exemplars,
-        rounds=rounds,
-        device=device,
-        selector_checkpoint=selector_checkpoint,
-        corrector_checkpoint=corrector_checkpoint,
-        dino8=dino8,
-        dino16=dino16,
-        edges=edges,
-        sam_checkpoint=sam_checkpoint,
-        precision=precision,
-        memory_limit=memory_limit,
-        cache=cache,
-        cache_dir=cache_dir,
-    )
+    flow_parameters = replace(flow_parameters, model=flow_model, device=parameters.device)
     frames = run_both(video, output, flow_parameters, parameters, report, flow_masks_out)
     typer.echo(f"{frames} refined masks in {output}")
 
@@ -225,9 +151,11 @@ def _evaluate(
 
 @app.command("simulate")
 @plain_errors()
+@options.for_each_setting
 def _simulate(
     video: options.Video,
     masks: options.Masks,
+    *,
     truth: Annotated[
         Path, typer.Option(metavar="TRUTH", help="True masks of the video, in any format that masks have.")
     ],
@@ -241,27 +169,15 @@ def _simulate(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many frames are corrected, one after the other.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the random policy.")] = 0,
-    model: options.Model = RefineParameters.model,
-    selector_checkpoint: options.SelectorCheckpoint = None,
-    corrector_checkpoint: options.CorrectorCheckpoint = None,
-    dino8: options.Dino8 = None,
-    dino16: options.Dino16 = None,
-    exemplars: options.Exemplars = RefineParameters.exemplars,
-    device: options.Device = RefineParameters.device,
+    parameters: Annotated[
+        RefineParameters,
+        options.Only("model", "selector_checkpoint", "corrector_checkpoint", "dino8", "dino16", "exemplars", "device"),
+    ],
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
 ) -> None:
     """Simulate an annotator who corrects frames, and measure what each correction brings to the whole clip."""
     from .simulation import simulate_annotator
 
-    parameters = RefineParameters(
-        model=model,
-        exemplars=exemplars,
-        device=device,
-        selector_checkpoint=selector_checkpoint,
-        corrector_checkpoint=corrector_checkpoint,
-        dino8=dino8,
-        dino16=dino16,
-    )
     policies = policy or ["suggested"]
     typer.echo(simulate_annotator(video, masks, truth, parameters, policies, rounds=rounds, seed=seed, json_file=json))
 

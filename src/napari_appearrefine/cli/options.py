@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 
-from ..core.parameters import FLOW_MODELS, FlowMaskParameters, RefineParameters
+from ..core.parameters import FLOW_MODELS, RefineParameters
 
 
-def _option(parameters: type, name: str, *flags: str) -> Any:
-    setting = next(setting for setting in fields(parameters) if setting.name == name)
+class Only:
+    """Says in the annotation of a command's settings which of them have an option there, and in which order."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
+def for_each_setting(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that takes whole :mod:`core.parameters` have one option for each of their settings.
+
+    Parameters
+    ----------
+    command : callable
+        An argument annotated with a class of settings, or with that class and :class:`Only`, stands for options
+        with the names, defaults and help of its settings. Its other arguments stay as they are.
+
+    Raises
+    ------
+    UserError
+        By the returned command, if a setting is outside its limits.
+    """
+    shown: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type, Sequence[str]]] = {}
+    signature = inspect.signature(command, eval_str=True)
+    for argument in signature.parameters.values():
+        settings, *details = get_args(argument.annotation) or (argument.annotation,)
+        if is_dataclass(settings):
+            names = details[0].names if details else [setting.name for setting in fields(settings)]
+            groups[argument.name] = (cast(type, settings), names)
+            shown += [_parameter(settings, name) for name in names]
+        else:
+            shown.append(argument.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        for argument, (settings, names) in groups.items():
+            given[argument] = settings(**{name: given.pop(name) for name in names})
+        command(**given)
+
+    cast(Any, with_options).__signature__ = signature.replace(parameters=shown)
+    return with_options
+
+
+def _parameter(settings: Any, name: str) -> inspect.Parameter:
+    annotation: Any = Annotated[get_type_hints(settings)[name], _option(settings, name)]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=getattr(settings, name), annotation=annotation
+    )
+
+
+def _option(settings: Any, name: str) -> Any:
+    setting = next(setting for setting in fields(settings) if setting.name == name)
     choices = setting.metadata.get("choices")
     is_file = "Path" in str(setting.type)
-    return typer.Option(
-        *(flags or ("--" + name.replace("_", "-"),)),
-        help=setting.metadata["help"],
-        metavar="|".join(choices) if choices else "PATH" if is_file else None if setting.type == "bool" else "N",
-    )
+    metavar = "|".join(choices) if choices else "PATH" if is_file else None if setting.type == "bool" else "N"
+    return typer.Option(help=setting.metadata["help"], metavar=metavar)
 
 
 def _check_flow_model(model: str) -> str:
@@ -49,24 +99,9 @@ ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.json", help="Write scores, exemplars and times to this file.")
 ]
 
-Model = Annotated[str, _option(RefineParameters, "model")]
-Edges = Annotated[str, _option(RefineParameters, "edges")]
-SamCheckpoint = Annotated[Path | None, _option(RefineParameters, "sam_checkpoint")]
-Corrector = Annotated[str, _option(RefineParameters, "corrector")]
-Exemplars = Annotated[int, _option(RefineParameters, "exemplars")]
-Rounds = Annotated[int, _option(RefineParameters, "rounds")]
 Device = Annotated[str, _option(RefineParameters, "device")]
-SelectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "selector_checkpoint")]
-CorrectorCheckpoint = Annotated[Path | None, _option(RefineParameters, "corrector_checkpoint")]
-Dino8 = Annotated[Path | None, _option(RefineParameters, "dino8")]
-Dino16 = Annotated[Path | None, _option(RefineParameters, "dino16")]
 Precision = Annotated[str, _option(RefineParameters, "precision")]
-MemoryLimit = Annotated[int | None, _option(RefineParameters, "memory_limit")]
-Cache = Annotated[bool, _option(RefineParameters, "cache", "--cache/--no-cache")]
-CacheDir = Annotated[Path | None, _option(RefineParameters, "cache_dir")]
-
-FlowModel = Annotated[str, _option(FlowMaskParameters, "model")]
-RunFlowModel = Annotated[
+FlowModel = Annotated[
     str,
     typer.Option(
         "--flow-model",
@@ -75,7 +110,3 @@ RunFlowModel = Annotated[
         callback=_check_flow_model,
     ),
 ]
-Objects = Annotated[int | None, _option(FlowMaskParameters, "objects")]
-FlowCheckpoint = Annotated[Path | None, _option(FlowMaskParameters, "checkpoint")]
-Flow = Annotated[str, _option(FlowMaskParameters, "flow")]
-FlowRoot = Annotated[Path | None, _option(FlowMaskParameters, "flow_root")]

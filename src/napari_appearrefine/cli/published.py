@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,10 +44,12 @@ def _flags_as_released() -> Iterator[None]:
 
 @plain_errors()
 @_flags_as_released()
+@options.for_each_setting
 def published(
     img_dir: Annotated[Path, _folder("--img_dir", "Frames: one folder of images for each clip.")],
     mask_dir: Annotated[Path, _folder("--mask_dir", "Masks to refine: one folder for each clip.")],
     save_dir: Annotated[Path, _folder("--save_dir", "Results go into DIR/<dataset>_<prefix>.")],
+    *,
     dataset: Annotated[
         str, typer.Option("--dataset", metavar="|".join(DATASETS), help="Which clips; folder: all of --img_dir.")
     ] = "DAVIS17m",
@@ -56,8 +59,6 @@ def published(
     ckpt_corrector: Annotated[
         Path | None, _checkpoint("--ckpt_corrector", "--corrector-checkpoint", "The corrector's checkpoint")
     ] = None,
-    dino8: options.Dino8 = None,
-    dino16: options.Dino16 = None,
     gt_dir: Annotated[
         Path | None, _folder("--gt_dir", "True masks: they set the size of the results, and are measured against.")
     ] = None,
@@ -76,25 +77,19 @@ def published(
         Path | None, typer.Option("--sequences", metavar="FILE.json", help="A list of other clips' names.")
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Do not split clips of YTVOS18m from 100 frames on.")] = False,
-    corrector: options.Corrector = RefineParameters.corrector,
-    edges: options.Edges = RefineParameters.edges,
-    sam_checkpoint: options.SamCheckpoint = None,
-    device: options.Device = RefineParameters.device,
+    parameters: Annotated[
+        RefineParameters, options.Only("dino8", "dino16", "corrector", "edges", "sam_checkpoint", "device")
+    ],
     precision: options.Precision = "float32",
 ) -> None:
     """Run the published system on a data set, with the released program's flags, folders and file names."""
-    parameters = RefineParameters(
+    parameters = replace(
+        parameters,
         model="published",
-        corrector=corrector,
-        edges=edges,
-        sam_checkpoint=sam_checkpoint,
         exemplars=num_global_frames,
-        device=device,
         precision=precision,
         selector_checkpoint=ckpt_selector,
         corrector_checkpoint=ckpt_corrector,
-        dino8=dino8,
-        dino16=dino16,
     )
     run_published(
         PublishedSettings(
