@@ -86,8 +86,27 @@ class ObjectResult:
         }
 
 
+class _MeansOfObjects:
+    objects: list[ObjectResult]
+
+    @property
+    def J(self) -> float:
+        """Mean J of the objects."""
+        return float(np.mean([result.J.mean for result in self.objects]))
+
+    @property
+    def F(self) -> float:
+        """Mean F of the objects."""
+        return float(np.mean([result.F.mean for result in self.objects]))
+
+    @property
+    def JF(self) -> float:
+        """Mean J&F of the objects."""
+        return (self.J + self.F) / 2
+
+
 @dataclass(frozen=True)
-class ClipResult:
+class ClipResult(_MeansOfObjects):
     """The measures of one clip.
 
     Parameters
@@ -108,21 +127,6 @@ class ClipResult:
     objects: list[ObjectResult]
     left_out: list[int] = field(default_factory=list)
 
-    @property
-    def J(self) -> float:
-        """Mean J of the objects."""
-        return float(np.mean([result.J.mean for result in self.objects]))
-
-    @property
-    def F(self) -> float:
-        """Mean F of the objects."""
-        return float(np.mean([result.F.mean for result in self.objects]))
-
-    @property
-    def JF(self) -> float:
-        """Mean J&F of the objects."""
-        return (self.J + self.F) / 2
-
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready objects."""
         return {
@@ -135,7 +139,7 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class EvaluationResult(_MeansOfObjects):
     """The measures of one or more clips; averages run over all objects of all clips alike.
 
     Parameters
@@ -150,24 +154,9 @@ class EvaluationResult:
     clips: list[ClipResult]
 
     @property
-    def objects(self) -> list[ObjectResult]:
+    def objects(self) -> list[ObjectResult]:  # type: ignore[override]  # a frozen one is as good
         """The objects of all clips."""
         return [result for clip in self.clips for result in clip.objects]
-
-    @property
-    def J(self) -> float:
-        """Mean J over all objects."""
-        return float(np.mean([result.J.mean for result in self.objects]))
-
-    @property
-    def F(self) -> float:
-        """Mean F over all objects."""
-        return float(np.mean([result.F.mean for result in self.objects]))
-
-    @property
-    def JF(self) -> float:
-        """Mean J&F over all objects."""
-        return (self.J + self.F) / 2
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures as JSON-ready objects."""
