@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
-from ..core.clip import FrameSource
+from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress, Report
 from ..core.guidance import Guidance
@@ -201,17 +201,11 @@ class RefineController:
 
     def refine(self, parameters: RefineParameters) -> None:
         """Start to refine the chosen masks; an unusable choice becomes ``run_failed``."""
-        if not self.can_refine:
+        choice = self._usable_choice()
+        if choice is None:
             return
-        video, masks = self._video, self._masks
-        assert video is not None
-        assert masks is not None
-        try:
-            clip, source = clip_of(video), masks_of(masks)
-            name, output = self.output_of_refinement()
-        except UserError as error:
-            self.run_failed.emit(str(error))
-            return
+        video, masks, clip, source = choice
+        name, output = self.output_of_refinement()
         target = None if output is None else source if output == masks else output.data
         run = _Run(RunResult(Task.REFINE, len(clip), output), [video, masks], name, masks, "refined", TimeLeft())
         self._start(run, lambda: jobs.refine_copies(clip, source, masks.name, target, parameters, self._refine_events))
@@ -232,22 +226,14 @@ class RefineController:
         rough : FrameSource, optional
             (T, Y, X) masks to start from instead of the chosen ones; what a person drew is added.
         """
-        if not self.can_refine:
+        choice = self._usable_choice()
+        if choice is None:
             return
-        video, masks = self._video, self._masks
-        assert video is not None
-        assert masks is not None
-        try:
-            clip, source = clip_of(video), masks_of(masks)
-        except UserError as error:
-            self.run_failed.emit(str(error))
-            return
-        name, marks = masks.name, guidance or Guidance()
+        video, masks, clip, source = choice
+        name, engine = masks.name, self._refine_events
         result = RunResult(Task.PROPOSE, len(clip))
         run = _Run(result, [video, masks], name + PROPOSAL_SUFFIX, masks, "proposal", TimeLeft())
-        self._start(
-            run, lambda: jobs.proposal_copies(clip, source, name, rough, marks, parameters, self._refine_events)
-        )
+        self._start(run, lambda: jobs.refine_copies(clip, source, name, None, parameters, engine, guidance, rough))
 
     def find_masks(self, parameters: FlowMaskParameters) -> None:
         """Start to compute masks of what moves in the chosen video; an unusable video becomes ``run_failed``."""
@@ -279,6 +265,15 @@ class RefineController:
             self._run.job.detach()
         self._run = None
         self._video = self._masks = None
+
+    def _usable_choice(self) -> tuple[Image, Labels, Clip, FrameSource] | None:
+        if self._video is None or self._masks is None or self._run is not None:
+            return None
+        try:
+            return self._video, self._masks, clip_of(self._video), masks_of(self._masks)
+        except UserError as error:
+            self.run_failed.emit(str(error))
+            return None
 
     def _start(self, run: _Run, make_events: Callable[[], Any]) -> None:
         self._run = run

@@ -88,6 +88,8 @@ def refine_copies(
     output: FrameSource | None,
     parameters: RefineParameters,
     engine: RefineEvents,
+    guidance: Guidance | None = None,
+    rough: FrameSource | None = None,
 ) -> Iterator[JobEvent]:
     """Copy the masks of a layer, then refine the copy.
 
@@ -106,6 +108,11 @@ def refine_copies(
         Settings.
     engine : callable
         What refines.
+    guidance : Guidance, optional
+        What a person decided.
+    rough : FrameSource, optional
+        (T, Y, X) masks that the first run started from. This run starts from them too, with what a
+        person drew since; so it depends on nothing else that earlier runs gave.
 
     Raises
     ------
@@ -120,48 +127,9 @@ def refine_copies(
         yield Prepared(copy, None)
     else:
         yield Prepared((yield from _copied(output, masks_name)), None)
-    yield from engine(clip, copy, parameters, masks_name, Guidance())
-
-
-def proposal_copies(
-    clip: Clip,
-    masks: FrameSource,
-    masks_name: str,
-    rough: FrameSource | None,
-    guidance: Guidance,
-    parameters: RefineParameters,
-    engine: RefineEvents,
-) -> Iterator[JobEvent]:
-    """Copy the masks of a layer, then compute better ones for a new layer.
-
-    Parameters
-    ----------
-    clip : Clip
-        The video.
-    masks : FrameSource
-        (T, Y, X) data of the layer with the masks, which a person may go on editing.
-    masks_name : str
-        What to call the masks in messages.
-    rough : FrameSource or None
-        (T, Y, X) masks that the first run started from. This run starts from them too, with what a
-        person drew since; so it depends on nothing else that earlier runs gave.
-    guidance : Guidance
-        What a person decided.
-    parameters : RefineParameters
-        Settings.
-    engine : callable
-        What refines.
-
-    Raises
-    ------
-    UserError
-        If masks and clip do not belong together, or no mask holds an object.
-    """
-    check_masks(masks, clip, masks_name)
-    copy = yield from _copied(masks, masks_name)
-    yield Prepared(copy, copy.copy())
-    source = copy if rough is None else MasksWithTruth(rough, copy, guidance)
-    yield from engine(clip, source, parameters, masks_name, guidance)
+    marks = guidance or Guidance()
+    source = copy if rough is None else MasksWithTruth(rough, copy, marks)
+    yield from engine(clip, source, parameters, masks_name, marks)
 
 
 def flow_mask_copies(
