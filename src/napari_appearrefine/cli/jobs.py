@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -18,7 +14,7 @@ from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.masks import open_masks
 from ..files.report import write_json
 from ..files.video import open_video
-from .output import check_file, check_folder, check_other_folder, check_plain_folder, write_frames
+from .output import check_file, check_folder, check_other_folder, check_plain_folder, kept_or_temporary, write_frames
 from .progress import ProgressDisplay
 from .whole_shapes import WholeShapesWriter
 
@@ -128,7 +124,7 @@ def run_both(
         check_folder(flow_masks_out, clip, [*inputs, out], "--flow-masks-out")
     # Loaded before the long first stage, so that a wrong checkpoint is known at once.
     model = load_model(parameters)
-    with ProgressDisplay() as display, _kept_or_temporary(flow_masks_out) as folder:
+    with ProgressDisplay() as display, kept_or_temporary(flow_masks_out) as folder:
         _write_flow_masks(clip, folder, flow_parameters, display)
         source = open_masks(folder, clip)
         _say_what_it_takes(clip, source, "the flow masks", parameters)
@@ -289,15 +285,3 @@ def _say_what_it_takes(clip: Clip, masks: FrameSource, name: str, parameters: Re
 def _write_report(report: Report | None, file: Path | None) -> None:
     if report is not None and file is not None:
         write_json(file, report.to_json())
-
-
-@contextmanager
-def _kept_or_temporary(folder: Path | None) -> Iterator[Path]:
-    if folder is not None:
-        yield folder
-        return
-    temporary = Path(tempfile.mkdtemp(prefix="napari-appearrefine-"))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -129,6 +130,16 @@ def write_frames(
             else:
                 report = event
     return report
+
+
+@contextmanager
+def kept_or_temporary(folder: Path | None) -> Iterator[Path]:
+    """Give the folder, or where there is none a temporary one that is removed in the end."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="napari-appearrefine-", ignore_cleanup_errors=True) as temporary:
+        yield Path(temporary)
 
 
 def _is_same(one: Path, other: Path) -> bool:

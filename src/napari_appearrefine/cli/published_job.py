@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,7 +21,7 @@ from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
 from ..files.report import write_json
 from .jobs import check_refine_settings
-from .output import check_plain_folder
+from .output import check_plain_folder, kept_or_temporary
 from .progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -92,7 +90,8 @@ def run_published(settings: PublishedSettings) -> None:
     check_plain_folder(folders.root, "--save_dir")
     run = _Run(settings, folders)
     failed: list[str] = []
-    with ProgressDisplay() as display, _kept_or_temporary(folders, settings.save_masks) as results:
+    with ProgressDisplay() as display, kept_or_temporary(folders.root if settings.save_masks else None) as root:
+        results = ResultFolders(root, settings.dataset)
         for number, name in enumerate(names, start=1):
             typer.echo(f"{name} ({number} of {len(names)})", err=True)
             try:
@@ -255,15 +254,3 @@ def _identity_in(report: Path) -> str:
         return str(json.loads(report.read_text(encoding="utf-8"))["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-@contextmanager
-def _kept_or_temporary(folders: ResultFolders, kept: bool) -> Iterator[ResultFolders]:
-    if kept:
-        yield folders
-        return
-    temporary = Path(tempfile.mkdtemp(prefix="napari-appearrefine-"))
-    try:
-        yield ResultFolders(temporary, folders.dataset)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
