@@ -16,7 +16,7 @@ import torch
 
 from davis_dev import clip_names, limit_threads
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import FrameLabels
+from napari_appearrefine.core.events import collect_frames
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
 from napari_appearrefine.engine.builtin_weights import load_calibration, load_part
@@ -118,9 +118,8 @@ def measure(
         masks = kept["masks"][:: given.step]
     if make is not None and masks.any():
         refined = np.zeros_like(masks)
-        for event in refine(clip, masks, RefineParameters(device="cpu", cache=False, **settings), model=make()):
-            if isinstance(event, FrameLabels):
-                refined[event.frame] = event.labels
+        parameters = RefineParameters(device="cpu", cache=False, **settings)
+        collect_frames(refine(clip, masks, parameters, model=make()), refined)
         masks = refined
     result = evaluate_clip(truth, masks, name=name)
     return result.J, result.F

@@ -32,7 +32,7 @@ import torch
 
 from napari_appearrefine.core import suggestion
 from napari_appearrefine.core.clip import Clip
-from napari_appearrefine.core.events import FrameLabels, Report, run_to_end
+from napari_appearrefine.core.events import Report, collect_frames, run_to_end
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine import propagation
@@ -78,9 +78,7 @@ def make_task(library: PhotoLibrary, index: int, frames: int) -> Task:
     clip, truth = Clip(scene.frames, f"scene {index}"), scene.labels
     if kind == "motion":
         rough = np.zeros_like(truth)
-        for event in flow_masks(clip, FlowMaskParameters(objects=len(ids))):
-            if isinstance(event, FrameLabels):
-                rough[event.frame] = event.labels
+        collect_frames(flow_masks(clip, FlowMaskParameters(objects=len(ids))), rough)
     else:
         if kind == "company":
             rough, truth = (truth > 0).astype(np.uint8), (truth == ids[0]).astype(np.uint8)
@@ -104,12 +102,9 @@ class Annotator:
         every = {*self.ids, *(int(key) for key in np.unique(task.rough) if key)}
         guidance = Guidance(truth={key: frozenset(corrected) for key in every})
         result = np.zeros_like(drawn)
-        masks, report = MasksWithTruth(task.rough, drawn, guidance), None
-        for event in refine(task.clip, masks, self._parameters, model=self._model, guidance=guidance, store=self.store):
-            if isinstance(event, FrameLabels):
-                result[event.frame] = event.labels
-            elif isinstance(event, Report):
-                report = event
+        masks = MasksWithTruth(task.rough, drawn, guidance)
+        events = refine(task.clip, masks, self._parameters, model=self._model, guidance=guidance, store=self.store)
+        report = collect_frames(events, result)
         assert report is not None
         return result, report
 

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import FrameLabels, Report
+from napari_appearrefine.core.events import Report, collect_frames
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine.interface import RefinementModel
 from napari_appearrefine.engine.refinement import refine
@@ -120,9 +120,7 @@ def _flow_masks(name: str, clip: Clip, options: Options, single: bool) -> tuple[
     start = time.perf_counter()
     masks = np.zeros((len(clip), *clip.size), np.uint8)
     try:
-        for event in flow_masks(clip, parameters):
-            if isinstance(event, FrameLabels):
-                masks[event.frame] = event.labels
+        collect_frames(flow_masks(clip, parameters), masks)
     except UserError as error:
         # "Nothing moves" is a result, and a bad one: it must count in the mean.
         print(error, file=sys.stderr)
@@ -137,13 +135,8 @@ def _refine(
     clip: Clip, masks: np.ndarray, options: Options, model: RefinementModel | None
 ) -> tuple[np.ndarray, Report]:
     refined = np.zeros_like(masks)
-    report: Report | None = None
     parameters = RefineParameters(exemplars=options.exemplars, device=options.device)
-    for event in refine(clip, masks, parameters, model=model):
-        if isinstance(event, FrameLabels):
-            refined[event.frame] = event.labels
-        elif isinstance(event, Report):
-            report = event
+    report = collect_frames(refine(clip, masks, parameters, model=model), refined)
     assert report is not None
     return refined, report
 

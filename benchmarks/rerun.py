@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from napari_appearrefine.core.clip import Clip, FrameSource
-from napari_appearrefine.core.events import FrameLabels
+from napari_appearrefine.core.events import collect_frames
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.interface import RefinementModel
@@ -62,9 +62,7 @@ def timed_run(
     """Return seconds on the clock, seconds of processors' work, and the labels."""
     start, work = time.perf_counter(), time.process_time()
     result = np.zeros((len(clip), *clip.size), np.uint8)
-    for event in refine(clip, masks, parameters, model=model, guidance=guidance, store=store):
-        if isinstance(event, FrameLabels):
-            result[event.frame] = event.labels
+    collect_frames(refine(clip, masks, parameters, model=model, guidance=guidance, store=store), result)
     return time.perf_counter() - start, time.process_time() - work, result
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from davis_dev import clip_names, limit_threads
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import FrameLabels
+from napari_appearrefine.core.events import collect_frames
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.engine.reuse import RunStore
@@ -82,9 +82,7 @@ def read_clip(data: Path, name: str, step: int) -> tuple[Clip, np.ndarray]:
 
 def refined_masks(clip: Clip, masks: np.ndarray, store: RunStore) -> np.ndarray:
     refined = np.zeros_like(masks)
-    for event in refine(clip, masks, RefineParameters(device="cpu"), store=store):
-        if isinstance(event, FrameLabels):
-            refined[event.frame] = event.labels
+    collect_frames(refine(clip, masks, RefineParameters(device="cpu"), store=store), refined)
     return refined
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .core.clip import Clip, FrameSource
-from .core.events import Event, FrameLabels, Progress, Report
+from .core.events import Progress, Report, collect_frames
 
 SAMPLE = "crossing"
 _FRAMES_SHOWN = 5
@@ -62,8 +62,9 @@ def compute_demo(on_progress: Callable[[Progress], None]) -> DemoResult:
     from .files.samples import open_sample
 
     clip, truth = open_sample(SAMPLE)
-    before, _ = _collect(flow_masks(clip), clip, on_progress)
-    after, report = _collect(refine(clip, before, masks_name="the flow masks"), clip, on_progress)
+    before, after = np.zeros((2, len(clip), *clip.size), np.uint8)
+    collect_frames(flow_masks(clip), before, on_progress)
+    report = collect_frames(refine(clip, before, masks_name="the flow masks"), after, on_progress)
     if report is None:
         raise RuntimeError("the refinement ended without a report")
     return DemoResult(clip, truth, before, after, report, evaluate_clip(truth, before).J, evaluate_clip(truth, after).J)
@@ -136,18 +137,3 @@ def can_open_windows() -> bool:
         return subprocess.run([sys.executable, "-c", trial], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
-
-
-def _collect(
-    events: Iterator[Event], clip: Clip, on_progress: Callable[[Progress], None]
-) -> tuple[np.ndarray, Report | None]:
-    masks = np.zeros((len(clip), *clip.size), np.uint8)
-    report = None
-    for event in events:
-        if isinstance(event, FrameLabels):
-            masks[event.frame] = event.labels
-        elif isinstance(event, Progress):
-            on_progress(event)
-        else:
-            report = event
-    return masks, report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -116,6 +116,21 @@ def _numbers(rows: Sequence[Sequence[float | None]]) -> list[list[float]]:
 
 Event = Progress | FrameLabels | Report
 """What the generators of :mod:`napari_appearrefine.engine` yield; a :class:`Report` comes last."""
+
+
+def collect_frames(
+    events: Iterator[Event], labels: np.ndarray, show: Callable[[Progress], object] | None = None
+) -> Report | None:
+    """Run a job to its end, write its frames into (T, Y, X) ``labels``, and return its report if it gives one."""
+    report = None
+    for event in events:
+        if isinstance(event, FrameLabels):
+            labels[event.frame] = event.labels
+        elif isinstance(event, Report):
+            report = event
+        elif show is not None:
+            show(event)
+    return report
 
 
 def run_to_end(steps: Generator[Step, None, Result], show: Callable[[Step], object] | None = None) -> Result:
