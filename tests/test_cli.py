@@ -21,26 +21,9 @@ from napari_appearrefine import FrameLabels, RefineParameters, __version__, flow
 from napari_appearrefine.cli import app
 from napari_appearrefine.cli.progress import ProgressDisplay
 from napari_appearrefine.core.events import Progress
-from napari_appearrefine.engine import refinement
-from small_clip import FRAMES, UnchangedModel, make_mask_folder, make_video_folder, true_masks
+from small_clip import FRAMES, make_mask_folder, true_masks
 
-COMMAND = [sys.executable, "-c", "from napari_appearrefine.cli import main; main()"]
 runner = CliRunner()
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    return make_video_folder(tmp_path / "video")
-
-
-@pytest.fixture
-def masks(tmp_path: Path) -> Path:
-    return make_mask_folder(tmp_path / "masks", true_masks())
-
-
-@pytest.fixture
-def unchanged_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinement, "load_model", lambda parameters: UnchangedModel())
 
 
 def read_masks(folder: Path) -> np.ndarray:

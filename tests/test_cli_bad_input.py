@@ -16,21 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_appearrefine.cli import app
-from napari_appearrefine.engine import refinement
-from small_clip import UnchangedModel, contents_of, make_mask_folder, make_video_file, make_video_folder, true_masks
+from small_clip import contents_of, make_mask_folder, make_video_file, make_video_folder, true_masks
 
-COMMAND = [sys.executable, "-c", "from napari_appearrefine.cli import main; main()"]
 runner = CliRunner()
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    return make_video_folder(tmp_path / "video")
-
-
-@pytest.fixture
-def masks(tmp_path: Path) -> Path:
-    return make_mask_folder(tmp_path / "masks", true_masks())
 
 
 @pytest.fixture
@@ -177,9 +165,8 @@ def test_masks_folder_without_masks(video: Path, out: Path, tmp_path: Path) -> N
     refuse(["refine", video, "--masks", empty_folder(tmp_path), "-o", out], out, "empty")
 
 
-def test_one_frame_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_frame_video(tmp_path: Path, unchanged_model: None) -> None:
     """A single frame can be refined, but nothing moves in it."""
-    monkeypatch.setattr(refinement, "load_model", lambda parameters: UnchangedModel())
     video = make_video_folder(tmp_path / "single", frames=1)
     masks = make_mask_folder(tmp_path / "masks", true_masks(frames=1))
     refuse(["flow-masks", video, "-o", tmp_path / "out"], tmp_path / "out", "single")
@@ -223,9 +210,9 @@ def test_report_is_a_folder_or_an_input(video: Path, masks: Path, out: Path, tmp
     refuse([*arguments, given / "report.json"], out, "--report")
 
 
-def test_no_space_left(video: Path, masks: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinement, "load_model", lambda parameters: UnchangedModel())
-
+def test_no_space_left(
+    video: Path, masks: Path, out: Path, unchanged_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(self: Image.Image, file: Path, **options: object) -> None:
         Path(file).write_bytes(b"half a picture")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
@@ -358,8 +345,9 @@ def test_usage_errors(arguments: list[str]) -> None:
 
 def test_the_real_process_prints_one_line_and_exits_with_2(video: Path, masks: Path, out: Path) -> None:
     before = contents_of(out)
-    command = [*COMMAND, "refine", str(corrupt_video(video.parent)), "--masks", str(masks), "-o", str(out)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    code = "from napari_appearrefine.cli import main; main()"
+    command = [sys.executable, "-c", code, "refine", str(corrupt_video(video.parent)), "--masks", str(masks)]
+    result = subprocess.run([*command, "-o", str(out)], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")

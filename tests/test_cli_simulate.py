@@ -9,15 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_appearrefine.cli import app
-from napari_appearrefine.engine import refinement
-from small_clip import UnchangedModel, make_mask_folder, make_video_folder, true_masks
+from small_clip import make_mask_folder, true_masks
 
 
-def test_figures_of_each_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinement, "load_model", lambda parameters: UnchangedModel())
+def test_figures_of_each_policy(video: Path, tmp_path: Path, unchanged_model: None) -> None:
     rough = true_masks()
     rough[3:] = 0
-    video = make_video_folder(tmp_path / "video")
     masks, truth = make_mask_folder(tmp_path / "masks", rough), make_mask_folder(tmp_path / "truth", true_masks())
     command = ["simulate", str(video), "--masks", str(masks), "--truth", str(truth)]
     report = tmp_path / "figures.json"
