@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_appearrefine.training.damage import KINDS, LASTING, damage_clip, damage_plane, damage_throughout
+from napari_appearrefine.training.damage import FAULTS, KINDS, LASTING, damage_clip, damage_plane, damage_throughout
 
 
 def _ellipse(shape=(120, 200), centre=(60, 90), radii=(25, 35)):
@@ -28,7 +28,7 @@ def _clip(frames=60):
     return clip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAULTS)
 def test_same_seed_same_damage_and_input_untouched(kind):
     plane = _ellipse()
     before = plane.copy()
@@ -158,7 +158,16 @@ def test_quick_enough_for_training():
     assert np.median(times) < 0.015  # about 2 ms on one free core; room for a busy one
 
 
-@pytest.mark.parametrize("kind", LASTING)
+def test_gaps_between_parts_are_filled_and_the_frame_is_no_part():
+    plane = np.zeros((120, 200), np.bool_)
+    plane[20:100, 60:70] = plane[20:100, 80:90] = plane[20:100, 190:] = True
+    seen = [damage_plane(plane, np.random.default_rng(seed), 1.0, kinds=("filled",)) for seed in range(20)]
+    assert all((filled >= plane).all() for filled in seen)
+    assert sum(bool(filled[60, 75]) for filled in seen) > 10
+    assert not any(filled[60, 140] or filled[5, 198] for filled in seen)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LASTING if kind != "filled"])
 def test_lasting_damage_lies_at_the_same_side_of_an_object_in_every_frame(kind):
     clip = _clip()[:20]
     before = clip.copy()

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.labels import labels_of, planes_of
-from .faults import drag, drift, halo, holes, nothing, wobble, wrong_object
+from .faults import drag, drift, filled, halo, holes, nothing, wobble, wrong_object
 
 _MEAN_RUN = 4.0
 
@@ -23,11 +23,21 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "wrong": wrong_object,
         "nothing": nothing,
         "wobble": wobble,
+        "filled": filled,
     }
 )
-KINDS = tuple(FAULTS)
-LASTING = ("holes", "drag", "halo")
-_FREQUENCY = {"halo": 3.0, "holes": 4.0, "drift": 2.0, "drag": 4.0, "wrong": 2.0, "nothing": 1.5, "wobble": 1.5}
+LASTING = ("holes", "drag", "halo", "filled")
+KINDS = tuple(kind for kind in FAULTS if kind != "filled")
+_FREQUENCY = {
+    "halo": 3.0,
+    "holes": 4.0,
+    "drift": 2.0,
+    "drag": 4.0,
+    "wrong": 2.0,
+    "nothing": 1.5,
+    "wobble": 1.5,
+    "filled": 5.0,
+}
 
 
 def damage_plane(
@@ -136,7 +146,9 @@ def damage_clip(
     return damaged, np.sort(np.concatenate([present[run] for run in runs])) if runs else np.empty(0, np.int64)
 
 
-def damage_throughout(masks: np.ndarray, rng: np.random.Generator, kinds: Sequence[str] = LASTING) -> np.ndarray:
+def damage_throughout(
+    masks: np.ndarray, rng: np.random.Generator, kinds: Sequence[str] = LASTING, strength: float = 1.0
+) -> np.ndarray:
     """Damage every frame in the same way and at the same side of each object: faults that all frames agree on.
 
     Parameters
@@ -146,7 +158,9 @@ def damage_throughout(masks: np.ndarray, rng: np.random.Generator, kinds: Sequen
     rng : numpy.random.Generator
         Source of every random choice.
     kinds : sequence of str
-        Which of :data:`KINDS` to draw from, one for each object.
+        Which of :data:`FAULTS` to draw from, one for each object.
+    strength : float
+        1 is what masks from optical flow show, 0 next to nothing.
 
     Returns
     -------
@@ -158,7 +172,7 @@ def damage_throughout(masks: np.ndarray, rng: np.random.Generator, kinds: Sequen
     damaged = np.zeros_like(masks)
     for frame, labels in enumerate(masks):
         for key, (fault, seed) in faults.items():
-            damaged[frame][fault(labels == key, np.random.default_rng(seed), 1.0)] = key
+            damaged[frame][fault(labels == key, np.random.default_rng(seed), strength)] = key
     return damaged
 
 

@@ -13,11 +13,13 @@ from torch import Tensor
 from ..engine.boxes import CELL, Box, box_around, whole
 from ..engine.networks.backbone import LEVEL_STRIDES
 from .batches import flow_plane, iou
-from .damage import damage_plane
+from .damage import LASTING, damage_plane, damage_throughout
 from .scene_features import FeatureSet
 
 _SMALLEST_OBJECT = 24
 _KEY_LEVELS = 2
+_FROM_FLOW = 0.7
+_LASTING_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def matching_example(
     """Draw a scene, an object in it, and faults of its masks.
 
     Masks are the truth, damaged as masks from motion are, or what the motion network really made of
-    the scene, or, for a third of the target frames, the truth itself, which is to be kept.
+    the scene, or, for a third of the target frames, the truth itself, which is to be kept. In half of the
+    examples all masks have the same fault to begin with, as motion gives it: then no exemplar tells what is wrong.
 
     Parameters
     ----------
@@ -120,7 +123,7 @@ def matching_example(
     object_id = int(rng.choice(ids))
     truth = labels[frames] == object_id
     others = (labels[frames] > 0) & ~truth
-    if source.rough is not None and scene < len(source.rough) and rng.random() < 0.5:
+    if source.rough is not None and scene < len(source.rough) and rng.random() < _FROM_FLOW:
         rough = np.stack(
             [
                 flow_plane(plane, labels[t], object_id)
@@ -180,11 +183,13 @@ def _box(rough: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> Box:
 
 
 def _damaged(truth: np.ndarray, others: np.ndarray, rng: np.random.Generator, targets: int) -> np.ndarray:
-    rough = truth.copy()
     share, strength = float(rng.uniform(0, 0.6)), float(rng.uniform(0.2, 1.4))
+    rough = truth.copy()
+    if rng.random() < _LASTING_SHARE:
+        rough = damage_throughout(truth.astype(np.uint8), rng, LASTING, float(rng.uniform(0.2, 1))) > 0
     for index in range(len(rough)):
         if rng.random() < (0.67 if index < targets else share):
-            rough[index] = damage_plane(truth[index], rng, strength, others[index])
+            rough[index] = damage_plane(rough[index], rng, strength, others[index])
     fate = rng.random()
     if fate < 0.12:
         rough[0] = False

@@ -65,9 +65,9 @@ class ViewRecipe:
 
 
 VIEWS = {
-    "whole": ViewRecipe("matching", 11, False, 0.3),
+    "whole": ViewRecipe("matching", 11, False, 0.2),
     "part": ViewRecipe("matching", 12, True, 0.25),
-    "slow": ViewRecipe("motion", 13, False, 0.3),
+    "slow": ViewRecipe("motion", 13, False, 0.4),
     "microscopy": ViewRecipe("microscopy", 14, False, 0.15),
 }
 HELD_VIEWS = {
