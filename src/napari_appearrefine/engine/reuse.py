@@ -209,7 +209,7 @@ def bytes_of(features: object) -> int:
 
 
 def _same_model(one: RefineParameters, other: RefineParameters) -> bool:
-    unrelated = ("exemplars", "memory_limit", "cache", "cache_dir")
+    unrelated = ("exemplars", "rounds", "memory_limit", "cache", "cache_dir")
     return replace(one, **{name: getattr(other, name) for name in unrelated}) == other
 
 
