@@ -11,15 +11,18 @@ import torch.nn.functional as F
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
+from napari_appearrefine.core.labels import object_areas
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.boxes import whole
 from napari_appearrefine.engine.builtin import BuiltinModel, working_side
 from napari_appearrefine.engine.builtin_weights import WEIGHTS_FILE, load_part
+from napari_appearrefine.engine.interface import ClipInputs
 from napari_appearrefine.engine.merging import merge_with_input
 from napari_appearrefine.engine.networks.backbone import LEVEL_CHANNELS, LEVEL_STRIDES, Backbone, fold_imagenet_weights
 from napari_appearrefine.engine.networks.matching import TEMPERATURES, match
 from napari_appearrefine.engine.object_masks import Plane
 from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.files.masks import open_masks
 from napari_appearrefine.files.samples import sample_folder
 from napari_appearrefine.files.video import open_video
@@ -144,6 +147,18 @@ def test_the_same_input_gives_the_same_result(model, fish):
     second, report = finish(refine(clip, damaged, RefineParameters(exemplars=4), model=model))
     assert np.array_equal(first, second)
     assert all(len(frames) <= 4 for frames in report.exemplars.values())
+
+
+def test_frames_that_are_still_are_given_as_they_are(model, fish):
+    clip, truth = fish
+    masks, _ = damage_clip(truth, np.random.default_rng(3), share_of_frames=1)
+    reuse = RunStore().start(model, clip)
+    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.features, reuse, still=frozenset({2, 5}))
+    scores = np.full((len(clip), len(inputs.areas)), 0.7, np.float32)
+    exemplars = {key: [0, 4, 8] for key in inputs.areas}
+    given = {each.frame: each for each in model.correct(inputs, scores, exemplars)}
+    assert [frame for frame in given if np.array_equal(given[frame].labels, masks[frame])] == [2, 5]
+    assert given[2].quality == pytest.approx(dict.fromkeys(inputs.areas, 0.7))
 
 
 def test_small_objects_get_a_finer_grid_of_at_most_the_video_s():

@@ -27,12 +27,14 @@ class GrowingModel:
     spreads_exemplars: bool = True
     taught: list[dict] = field(default_factory=list)
     seen: list[np.ndarray] = field(default_factory=list)
+    still: list[frozenset[int]] = field(default_factory=list)
 
     def confirmed(self, inputs, exemplars):
         return exemplars
 
     def correct(self, inputs, scores, exemplars) -> Iterator[FrameLabels]:
         self.taught.append(exemplars)
+        self.still.append(inputs.still)
         self.seen.append(np.stack([inputs.labels(frame) for frame in range(len(inputs.clip))]))
         for frame in range(len(inputs.clip)):
             labels = inputs.labels(frame).copy()
@@ -89,6 +91,17 @@ def test_later_rounds_learn_from_the_frames_that_were_surest(masks):
     model = GrowingModel(9)
     run(model, masks, 2)
     assert FRAMES - 1 in model.taught[1][3]
+
+
+def test_a_frame_is_still_when_no_object_in_it_changed_however_small_it_is():
+    masks = np.zeros((FRAMES, *SIZE), np.uint8)
+    masks[:, 22:, :] = 5
+    masks[:, 10:20, 5:8] = 3
+    masks[[1, 4], 10:20, 5:9] = 3
+    model = GrowingModel(4)
+    refined, _ = run(model, masks, 3)
+    assert model.still == [frozenset(), frozenset({1, 4})]
+    assert np.array_equal(refined[0], masks[1])
 
 
 def test_settled_pixels_stay_through_all_rounds(masks):

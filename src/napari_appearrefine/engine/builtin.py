@@ -202,11 +202,14 @@ class BuiltinModel:
     def correct(
         self, inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
     ) -> Iterator[FrameLabels]:
-        """Repair every frame, in order."""
+        """Repair every frame, in order, but those that the last round left as they were."""
         weights = exemplar_weights(inputs, scores, exemplars)
         memories, truth = self._memories(inputs), self._truth_of(inputs)
 
         def prepare(frame: int) -> Callable[[], Arrays]:
+            if frame in inputs.still:
+                as_it_is = inputs.labels(frame).astype(label_dtype(inputs.object_ids)), scores[frame]
+                return lambda: as_it_is
             return self._correction(inputs, frame, memories, weights_near(frame, weights), truth)
 
         for frame, arrays in enumerate(side_by_side(range(len(inputs.clip)), prepare, self._device)):

@@ -39,6 +39,8 @@ class ClipInputs:
     guidance : Guidance
         What a person decided. Exemplars already follow it and settled pixels are put back whatever a
         model gives; a model may also weigh true masks as what they are.
+    still : frozenset of int
+        Frames that the last round hardly changed; a model may give their masks as they are.
     """
 
     clip: Clip
@@ -48,6 +50,7 @@ class ClipInputs:
     reuse: Reuse
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
+    still: frozenset[int] = frozenset()
     _label_digests: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

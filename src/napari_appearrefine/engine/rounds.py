@@ -17,6 +17,7 @@ from .selection import select_exemplars, with_true_scores
 from .spool import Spool
 
 _SETTLED = 0.005
+_STILL = 0.01
 _ENTRY_BYTES = 400
 
 
@@ -46,7 +47,8 @@ def correct_in_rounds(
 
     The next round judges masks by how far the last one was sure of them. The rounds end when fewer
     than 0.5 % of the objects' pixels changed, or after ``rounds``. Each round gives the labels of every
-    frame, which replace those of the round before.
+    frame, which replace those of the round before. A frame in which a round changed less than 1 % of each
+    object is left as it is by the next.
 
     What a person drew or locked takes part in the last round alone, which there always is then. So the
     rounds before it are those of an earlier run, which keeps them. For an object that is in no rough mask
@@ -88,7 +90,7 @@ def correct_in_rounds(
 
 @dataclass(frozen=True)
 class _Round:
-    """What one round gave: labels, estimated quality, who taught, and the share of pixels that changed.
+    """What one round gave: labels, estimated quality, who taught, and what changed.
 
     The last one of all keeps no labels.
     """
@@ -96,7 +98,7 @@ class _Round:
     labels: KeptLabels
     quality: np.ndarray
     exemplars: dict[int, list[int]]
-    changed: float
+    change: _Change
 
 
 @dataclass
@@ -117,10 +119,10 @@ class _Rounds:
         while True:
             self.taken, count = self.taken + 1, count - 1
             last = yield from self._remembered(inputs, scores, [*parts, self.taken] if parts else [])
-            if not count or last.changed < _SETTLED:
+            if not count or last.change.share < _SETTLED:
                 return last
             areas = {key: last.labels.areas(key) for key in inputs.areas}
-            inputs = replace(inputs, masks=last.labels, areas=areas)
+            inputs = replace(inputs, masks=last.labels, areas=areas, still=frozenset(last.change.still))
             scores = np.nan_to_num(last.quality).astype(np.float32)
 
     def _remembered(
@@ -156,10 +158,10 @@ class _Rounds:
             result = _settled(event, settled)
             quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
             if self.taken < self.most:
-                change.add(inputs.labels(result.frame), result.labels)
                 kept.put(result)
+                change.add(inputs, kept, result.frame)
             yield _settled(event, self.given)
-        return _Round(kept, quality, chosen, change.share)
+        return _Round(kept, quality, chosen, change)
 
     def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
         guidance, spread = inputs.guidance, self.model.spreads_exemplars
@@ -184,14 +186,22 @@ class _Rounds:
 
 @dataclass
 class _Change:
-    """How many pixels of objects a round changed."""
+    """How many pixels of objects a round changed, and the frames in which it changed next to nothing."""
 
     pixels: int = 0
     changed: int = 0
+    still: set[int] = field(default_factory=set)
 
-    def add(self, before: np.ndarray, after: np.ndarray) -> None:
-        self.pixels += int(np.count_nonzero(before) + np.count_nonzero(after))
-        self.changed += 2 * int(np.count_nonzero(before != after))
+    def add(self, inputs: ClipInputs, kept: KeptLabels, frame: int) -> None:
+        """Compare the labels of a frame with those that the round began with."""
+        before, after = inputs.labels(frame), kept[frame]
+        differ = before != after
+        moved = np.bincount(np.concatenate([before[differ], after[differ]]), minlength=max(inputs.areas) + 1)
+        pixels = {key: int(area[frame]) + kept.area(key, frame) for key, area in inputs.areas.items()}
+        self.pixels += sum(pixels.values())
+        self.changed += 2 * int(np.count_nonzero(differ))
+        if all(moved[key] <= _STILL * count for key, count in pixels.items()):
+            self.still.add(frame)
 
     @property
     def share(self) -> float:
@@ -241,7 +251,11 @@ class KeptLabels:
 
     def areas(self, object_id: int) -> np.ndarray:
         """Return the (T,) areas of an object in pixels."""
-        return np.array([self._frames[frame][1].get(object_id, 0) for frame in range(len(self))], np.int64)
+        return np.array([self.area(object_id, frame) for frame in range(len(self))], np.int64)
+
+    def area(self, object_id: int, frame: int) -> int:
+        """Return the area of an object in one frame in pixels."""
+        return self._frames[frame][1].get(object_id, 0)
 
 
 def _check_exemplars(inputs: ClipInputs) -> None:
