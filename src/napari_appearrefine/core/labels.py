@@ -78,10 +78,10 @@ def object_areas(masks: FrameSource, name: str = "masks") -> dict[int, np.ndarra
     """
     areas: dict[int, np.ndarray] = {}
     for index in range(len(masks)):
-        counts = np.bincount(as_labels(masks[index], name, index).ravel())
+        labels = as_labels(masks[index], name, index)
+        counts = np.bincount(labels[labels > 0])
         for object_id in np.flatnonzero(counts):
-            if object_id:
-                areas.setdefault(int(object_id), np.zeros(len(masks), np.int64))[index] = counts[object_id]
+            areas.setdefault(int(object_id), np.zeros(len(masks), np.int64))[index] = counts[object_id]
     return dict(sorted(areas.items()))
 
 

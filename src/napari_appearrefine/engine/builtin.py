@@ -338,7 +338,7 @@ class BuiltinModel:
         ]
 
         def draw() -> tuple[list[Plane | None], list[Plane | None]]:
-            drawn = self._drawer.draw(frame, features, hints, coverage_of_all(labels, size), memories)
+            drawn = self._drawer.draw(frame, features, hints, coverage_of_all(planes, size), memories)
             known = zip(planes, memories, strict=True)
             # A guess alone is no mask: without a memory nothing confirms it.
             likely = [

@@ -78,20 +78,39 @@ def object_planes(labels: np.ndarray, object_ids: Sequence[int], size: tuple[int
         For each object the share of each grid pixel that it covers; None where it has no mask.
     """
     rows, columns = _cells_of(labels.shape[0], size[0]), _cells_of(labels.shape[1], size[1])
-    found = ndimage.find_objects(labels) if labels.any() else []
+    places = _places(labels)
     planes: list[Plane | None] = []
     for object_id in object_ids:
-        place = found[object_id - 1] if object_id <= len(found) else None
+        place = places.get(object_id)
         planes.append(
             None if place is None else _plane(labels[place] == object_id, place, rows, columns, labels.shape, size)
         )
     return planes
 
 
-def coverage_of_all(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the share (h, w) float32 of each grid pixel that any object covers."""
-    how = cv2.INTER_AREA if size[0] <= labels.shape[0] and size[1] <= labels.shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize((labels > 0).astype(np.float32), size[::-1], interpolation=how))
+def coverage_of_all(planes: Sequence[Plane | None], size: tuple[int, int]) -> np.ndarray:
+    """Return the share (h, w) float32 of each grid pixel that any of some objects, which do not overlap, covers."""
+    covered = np.zeros(size, np.float32)
+    for plane in planes:
+        if plane is not None:
+            covered[plane.box.at()] += plane.values
+    return np.minimum(covered, 1)
+
+
+def _places(labels: np.ndarray) -> dict[int, tuple[slice, ...]]:
+    """Return the rows and columns that each object takes."""
+    left, top, width, height = cv2.boundingRect((labels > 0).view(np.uint8))
+    if not width:
+        return {}
+    # Most of a picture is background, in which nothing has to be looked for.
+    found = ndimage.find_objects(labels[top : top + height, left : left + width])
+    return {
+        index + 1: tuple(
+            slice(part.start + first, part.stop + first) for part, first in zip(place, (top, left), strict=True)
+        )
+        for index, place in enumerate(found)
+        if place is not None
+    }
 
 
 def _cells_of(length: int, cells: int) -> np.ndarray:
@@ -101,7 +120,7 @@ def _cells_of(length: int, cells: int) -> np.ndarray:
 
 def _plane(
     inside: np.ndarray,
-    place: tuple[slice, slice],
+    place: tuple[slice, ...],
     rows: np.ndarray,
     columns: np.ndarray,
     full: tuple[int, ...],

@@ -244,7 +244,7 @@ class KeptLabels:
 
     def put(self, result: FrameLabels) -> None:
         """Keep the labels of a frame."""
-        counts = np.bincount(result.labels.ravel())
+        counts = np.bincount(result.labels[result.labels > 0])
         areas = {int(key): int(counts[key]) for key in np.flatnonzero(counts)}
         self._frames[result.frame] = len(self._planes), areas
         self._planes.append(result.labels.astype(self.dtype))
