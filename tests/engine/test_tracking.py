@@ -210,6 +210,21 @@ def test_limit_keeps_the_most_prominent() -> None:
     assert rows[1] == [1] * 30
 
 
+@pytest.mark.parametrize(("probability", "frames", "objects"), [(0.9, 30, 2), (0.5, 30, 1), (0.9, 13, 1)])
+def test_a_small_object_beside_a_large_one_must_be_sure_and_last(probability: float, frames: int, objects: int) -> None:
+    large = Disc(line((40, 45), (2, 0), 30), (36, 30))
+    small = Disc([place if t < frames else None for t, place in enumerate(line((152, 20), (-0.5, 2), 30))], (8, 7))
+    tracker = Tracker()
+    for labels, found, cues in scene([large, small], 30):
+        inside = labels == 2
+        found[inside] = probability
+        found[tuple(np.argwhere(inside)[:1].T)] = 0.9
+        tracker.advance(found, cues)
+    chosen = choose_objects(tracker.tracks, tracker.neighbourhoods, tracker.absorptions, 30)
+    assert len(tracker.tracks) == 2
+    assert max(chosen.values()) == objects
+
+
 def test_flashes_are_no_objects() -> None:
     flash = [(120.0 + t, 70.0) if t in (8, 9) else None for t in range(30)]
     discs = [Disc(line((20, 30), (3, 0), 30)), Disc(flash)]
