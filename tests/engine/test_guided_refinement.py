@@ -250,11 +250,12 @@ def test_rounds_before_the_last_know_nothing_of_an_edit(model, fish):
 def test_frames_far_from_an_edit_are_not_computed_again(model):
     """Forty small frames that all differ; what is far from the edited one keeps its exemplars and its flow."""
     rng = np.random.default_rng(0)
-    video = rng.integers(0, 255, (40, 64, 64, 3)).astype(np.uint8)
+    video = rng.integers(0, 60, (40, 64, 64, 3)).astype(np.uint8)
     masks = np.zeros((40, 64, 64), np.uint8)
     masks[:, 16:48, 16:48] = 1
+    video[masks == 1] += 180
     drawn = masks.copy()
-    drawn[2, 20:48, 16:48] = 1
+    drawn[2, 16:18, 16:18] = 0
     guidance = Guidance(truth={1: {2}})
     store, parameters = RunStore(), RefineParameters(rounds=1)
     clip = Clip(video)

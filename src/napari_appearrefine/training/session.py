@@ -30,7 +30,7 @@ from .recipe import (
 from .trainer import TrainingStep
 
 PARTS = ("motion", "matching", "all")
-DEFAULT_STEPS = {"motion": 1800, "motion_plain": 500, "matching": 3500}
+DEFAULT_STEPS = {"motion": 1800, "motion_plain": 500, "matching": 8500}
 
 
 def train_builtin(
