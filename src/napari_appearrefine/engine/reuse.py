@@ -159,6 +159,8 @@ class Reuse:
     def keep(self, found: Found, arrays: Arrays) -> None:
         """Keep what was not found and had to be computed."""
         self._count(self.computed, found.kind)
+        if self.on_disk is None and not self.store.kept_results.limit:
+            return
         data = packed(arrays)
         self._put(found.key, data)
         if self.on_disk is not None:

@@ -159,7 +159,7 @@ class _Rounds:
             quality[result.frame] = [result.quality.get(object_id, np.nan) for object_id in inputs.areas]
             if self.taken < self.most:
                 kept.put(result)
-                change.add(inputs, kept, result.frame)
+                change.add(inputs, result, kept)
             yield _settled(event, self.given)
         return _Round(kept, quality, chosen, change)
 
@@ -192,9 +192,10 @@ class _Change:
     changed: int = 0
     still: set[int] = field(default_factory=set)
 
-    def add(self, inputs: ClipInputs, kept: KeptLabels, frame: int) -> None:
-        """Compare the labels of a frame with those that the round began with."""
-        before, after = inputs.labels(frame), kept[frame]
+    def add(self, inputs: ClipInputs, result: FrameLabels, kept: KeptLabels) -> None:
+        """Compare the labels of a frame, whose areas are kept, with those that the round began with."""
+        frame, after = result.frame, result.labels
+        before = inputs.labels(frame)
         differ = before != after
         moved = np.bincount(np.concatenate([before[differ], after[differ]]), minlength=max(inputs.areas) + 1)
         pixels = {key: int(area[frame]) + kept.area(key, frame) for key, area in inputs.areas.items()}

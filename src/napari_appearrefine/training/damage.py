@@ -27,6 +27,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
     }
 )
 LASTING = ("holes", "drag", "halo", "filled")
+# Without the fault that came last, so that figures of clips damaged by a seed stay comparable.
 KINDS = tuple(kind for kind in FAULTS if kind != "filled")
 _FREQUENCY = {
     "halo": 3.0,
