@@ -26,6 +26,7 @@ from napari_appearrefine.core.events import Report, collect_frames
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine.interface import RefinementModel
 from napari_appearrefine.engine.refinement import refine
+from napari_appearrefine.engine.selection import select_exemplars
 from napari_appearrefine.evaluation.davis import evaluate_clip
 from napari_appearrefine.evaluation.results import ClipResult
 from napari_appearrefine.files.atomic import atomic_path
@@ -94,7 +95,7 @@ def measure_clip(name: str, options: Options, model: RefinementModel | None = No
         "gain": after.J - before.J,
         "refine_seconds": report.seconds,
         "model": report.model,
-        "selection": _selection(before, report),
+        "selection": _selection(before, report, masks, options.exemplars),
     }
     if damaged:
         figures["damaged_frames"] = damaged
@@ -149,9 +150,13 @@ def _mean_region(result: ClipResult, frames: list[int]) -> float:
     return float(np.mean([each.region[frames].mean() for each in result.objects])) if frames else float("nan")
 
 
-def _selection(before: ClipResult, report: Report) -> dict[str, float]:
-    """Compare scores with true quality: rank correlation over the frames, and mean J of exemplars and of all."""
-    correlations, exemplar_region, region = [], [], []
+def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int) -> dict[str, float]:
+    """Compare scores with true quality: their rank correlation, and mean J of the exemplars chosen by them.
+
+    These are the exemplars of the first round, whose masks are those that were judged. Beside them stand the mean J of
+    all frames and of the exemplars that the same rule chooses where it knows the true J.
+    """
+    correlations, chosen_region, best_region, region = [], [], [], []
     scores = np.array(report.scores)
     for result in before.objects:
         if result.predicted_id is None:
@@ -159,15 +164,18 @@ def _selection(before: ClipResult, report: Report) -> dict[str, float]:
         column = scores[:, report.objects.index(result.predicted_id)]
         if np.ptp(column) and np.ptp(result.region):
             correlations.append(float(spearmanr(column, result.region).statistic))
-        chosen = report.exemplars[result.predicted_id]
-        if chosen:
-            exemplar_region.append(float(result.region[chosen].mean()))
-            region.append(float(result.region.mean()))
-    return {
-        "rank_correlation": float(np.mean(correlations)) if correlations else float("nan"),
-        "exemplar_J": float(np.mean(exemplar_region)) if exemplar_region else float("nan"),
-        "mean_J": float(np.mean(region)) if region else float("nan"),
+        area = np.array([np.count_nonzero(frame == result.predicted_id) for frame in masks])
+        for quality, found in ((column, chosen_region), (result.region, best_region)):
+            (chosen,) = select_exemplars(quality[:, None], {result.predicted_id: area}, count, spread=True).values()
+            found.append(float(result.region[chosen].mean()))
+        region.append(float(result.region.mean()))
+    named = {
+        "rank_correlation": correlations,
+        "exemplar_J": chosen_region,
+        "best_exemplar_J": best_region,
+        "mean_J": region,
     }
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in named.items()}
 
 
 def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
@@ -188,14 +196,15 @@ def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
 def table(clips: list[dict[str, Any]], damaged: bool) -> str:
     """Return the figures of all clips and their means for people to read."""
     width = max(len(clip["clip"]) for clip in clips)
-    head = f"{'clip':{width}}  J in   J out  gain   F in   F out  rank  J ex.  s/frame"
+    head = f"{'clip':{width}}  J in   J out  gain   F in   F out  rank  J all  J ex.  J best  s/frame"
     lines = [head + ("  J bad frames  J good frames" if damaged else "")]
     for clip in clips:
         selection, before, after = clip.get("selection", {}), clip["input"], clip["refined"]
         line = (
             f"{clip['clip']:{width}}  {before['J']:.3f}  {after['J']:.3f}  {100 * clip['gain']:+5.1f}  "
             f"{before['F']:.3f}  {after['F']:.3f}  {selection.get('rank_correlation', np.nan):+.2f}  "
-            f"{selection.get('exemplar_J', np.nan):.3f}  {clip['refine_seconds'] / clip['frames']:.3f}"
+            f"{selection.get('mean_J', np.nan):.3f}  {selection.get('exemplar_J', np.nan):.3f}   "
+            f"{selection.get('best_exemplar_J', np.nan):.3f}  {clip['refine_seconds'] / clip['frames']:.3f}"
         )
         if "on_damaged" in clip:
             bad, good = clip["on_damaged"], clip["on_intact"]
