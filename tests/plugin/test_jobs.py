@@ -95,6 +95,23 @@ def test_quit_by_napari_itself_closes_the_generator_too(run):
     assert closed
 
 
+def test_results_never_come_faster_than_the_window_takes_them(run):
+    made, heard, ahead = [], [], []
+
+    def quick():
+        for index in range(50):
+            made.append(index)
+            yield FrameLabels(index, np.zeros((1, 1), np.uint8))
+
+    def listen(job, event):
+        heard.append(event)
+        ahead.append(len(made) - len(heard))
+
+    run(quick, on_event=listen)
+    assert len(heard) == 50
+    assert max(ahead) <= 3
+
+
 def test_progress_is_thinned_out_but_frames_never(run):
     def quick():
         for index in range(500):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..engine.explanation import Explanation
     from ..engine.reuse import RunStore
 
+_SWITCH_INTERVAL = 0.001
+
 
 class Refiner:
     """Refines with the engine, and keeps what it computed, so that the next run computes only what changed."""
@@ -76,8 +78,11 @@ def prepare_engine() -> None:
     torch's threads are told to sleep, not spin, while they wait for each other: on a busy computer
     of two cores spinning made the built-in model seven times slower (70 s instead of 9 s) and
     starved the window. OpenMP reads this once, when torch is loaded; a person's own setting stays.
+    The interpreter's lock goes round more often than every 5 ms, which the window has to wait for it
+    several times for each frame that it shows.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
     if "torch" not in sys.modules:
         _load_torch_libraries()
     with _no_garbage_collection():
@@ -94,6 +99,9 @@ def _no_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        # So all that is new counts as old: else the very next collection would look through all of it.
+        gc.freeze()
+        gc.unfreeze()
         if was_on:
             gc.enable()
 

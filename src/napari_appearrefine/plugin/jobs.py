@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_PROGRESS = 0.05
 _SECONDS_A_SLICE = 0.015
+_EVENTS_AHEAD = 2
+_LONGEST_WAIT = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -271,9 +273,14 @@ class _WorkerJob:
         self._on_event: Callable[[JobEvent], None] | None = on_event
         self._on_end: Callable[[], None] | None = on_end
         self._events = _guarded(make_events, self._cancelled)
+        self._room = threading.Semaphore(_EVENTS_AHEAD)
 
         def computing_masks() -> Generator[JobEvent, None, None]:
-            yield from self._events
+            for event in self._events:
+                # Results read from disk come faster than the window can show them, and all that have arrived are
+                # dealt with before it does anything else. A window that is closing takes none, so not for ever.
+                self._room.acquire(timeout=_LONGEST_WAIT)
+                yield event
 
         self._worker = create_worker(computing_masks)
         self._worker.yielded.connect(self._relay)
@@ -292,8 +299,11 @@ class _WorkerJob:
     def _relay(self, event: JobEvent) -> None:
         if isinstance(event, Failure) and event.details:
             _log.error("%s\n%s", event.message, event.details)
-        if self._on_event is not None:
-            self._on_event(event)
+        try:
+            if self._on_event is not None:
+                self._on_event(event)
+        finally:
+            self._room.release()
 
     def _finish(self) -> None:
         # Open still if napari itself has stopped the worker, as it does when a window closes.

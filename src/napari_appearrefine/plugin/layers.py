@@ -232,9 +232,9 @@ class FrameWriter:
                 f"{self.layer.name} holds {data.dtype} values and cannot take the object {labels.max()}; "
                 "remove or rename that layer and run again."
             )
-        current = data[frame]
-        last = self._written.get(frame) or _digest(self._baseline[frame])
-        if _digest(current) != last:
+        current, last = data[frame], self._written.get(frame)
+        as_it_was = np.array_equal(current, self._baseline[frame]) if last is None else _digest(current) == last
+        if not as_it_was:
             return Written.KEPT
         patch = difference(frame, current, labels)
         if len(patch):
