@@ -270,9 +270,12 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     qtbot.wait(20)
     rows = [(row.title, row.colour, row.marks.tolist(), row.after.tolist()) for row in annotator.timeline.rows]
     viewer.layers.selection.active = rough
+    panel.objects_fold.set_open(True)
     annotator.press("Shift+S")
     annotator.wait(lambda: panel.session_box.saved_label.text().startswith("Saved beside the video"))
     viewer.layers.clear()
+    panel.objects_fold.set_open(False)
+    panel.advanced.set_open(True)
     assert panel.controller.state is State.NOTHING_LOADED
     annotator.wait(lambda: annotator.timeline.rows == [])
     open_video(viewer, path)
@@ -285,6 +288,8 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     again = [(row.title, row.colour, row.marks.tolist(), row.after.tolist()) for row in annotator.timeline.rows]
     assert str(again) == str(rows)
     assert annotator.shown == last
+    assert panel.objects_fold.isExpanded()
+    assert not panel.advanced.isExpanded()
     assert not notification_manager.records
 
 

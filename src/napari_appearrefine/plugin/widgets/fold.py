@@ -28,11 +28,15 @@ class Fold(QCollapsible):
         assert layout is not None
         # As wide as the groups above it.
         layout.setContentsMargins(0, 0, 0, 0)
-        self._title = title
+        self.title = title
         self.toggled.connect(self._on_toggled)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         for widget in content:
             self.addWidget(widget)
 
+    def set_open(self, is_open: bool) -> None:
+        """Open or close it at once."""
+        (self.expand if is_open else self.collapse)(animate=False)
+
     def _on_toggled(self, is_open: bool) -> None:
-        self.setText(f"{'▾' if is_open else '▸'}  {self._title}")
+        self.setText(f"{'▾' if is_open else '▸'}  {self.title}")

@@ -101,6 +101,7 @@ class RefinePanel(QWidget):
             FlowMaskParameters(), left_out=frozenset({"objects", "device"})
         )
         self._lay_out()
+        self.workbench.session.keep("dock", self._folds, self._show_folds)
 
         self._connections = [
             (self.video_combo.layer_changed, self._on_video_chosen),
@@ -231,6 +232,13 @@ class RefinePanel(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
+
+    def _folds(self) -> dict[str, bool]:
+        return {fold.title: fold.isExpanded() for fold in (self.objects_fold, self.advanced)}
+
+    def _show_folds(self, opened: dict[str, bool]) -> None:
+        for fold in (self.objects_fold, self.advanced):
+            fold.set_open(opened.get(fold.title, False))
 
     def _on_video_chosen(self, layer: Image | None) -> None:
         self.workbench.choose_video(layer)
