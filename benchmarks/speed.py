@@ -1,14 +1,15 @@
-"""Measures seconds a frame and peak memory of every stage, for clips of growing length and both kinds of model.
+"""Measures seconds a frame and peak memory of every stage against frames, size, objects, device and precision.
 
-Each measurement runs in a process of its own. The clip is the included sample, played forth and back
-to the wanted length. The published networks get random weights: speed does not depend on their values.
-A second table compares what the networks compute in a second with the fastest matrix product of this
-machine. See README.md in this folder.
+Each measurement runs in a process of its own. The clip is the included sample of two objects, played forth and back
+to the wanted length; for more objects it is shown several times, small, side by side. The published networks get random
+weights: speed does not depend on their values. A second table compares what the networks compute in a second with the
+fastest matrix product of this machine. See README.md in this folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,31 @@ from napari_appearrefine.files.report import write_json
 FRAMES_TO_COUNT = 14
 PEAK_SIDE = 2048
 RUNS = (("flow masks", "builtin"), ("flow masks", "oclr"), ("refinement", "builtin"), ("refinement", "published"))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing to measure; ``size`` is height and width."""
+
+    run: str
+    model: str
+    frames: int
+    size: tuple[int, int] = (480, 854)
+    objects: int = 2
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 2
+
+    @property
+    def columns(self) -> list[str]:
+        """What tells it from others, for a table."""
+        size = f"{self.size[0]} x {self.size[1]}"
+        return [self.model, str(self.frames), size, str(self.objects), self.device, self.precision]
+
+    @property
+    def name(self) -> str:
+        """The same but its length, for a picture."""
+        return ", ".join([self.model, *self.columns[2:]])
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ class LoopedFrames:
         return image
 
 
-def sample(count: int, size: tuple[int, int]) -> tuple[Clip, LoopedFrames]:
+def sample(count: int, size: tuple[int, int], objects: int = 2) -> tuple[Clip, LoopedFrames]:
     """Return the sample clip at a length and size, and its masks with a third of the frames damaged."""
     from napari_appearrefine.files.samples import open_sample
     from napari_appearrefine.training.damage import damage_clip
@@ -77,8 +103,19 @@ def sample(count: int, size: tuple[int, int]) -> tuple[Clip, LoopedFrames]:
     clip, truth = open_sample("crossing")
     frames = np.stack([clip.rgb(frame) for frame in range(min(len(clip), count))])
     labels = np.stack([np.asarray(truth[frame]) for frame in range(len(frames))])
-    masks, _ = damage_clip(labels.astype(np.uint8), np.random.default_rng(0))
+    frames, labels = _mosaic(frames, labels.astype(np.uint8), objects)
+    masks, _ = damage_clip(labels, np.random.default_rng(0))
     return Clip(LoopedFrames(frames, count, size)), LoopedFrames(masks, count, size)
+
+
+def _mosaic(frames: np.ndarray, labels: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat a clip of two objects side by side until there are enough, and leave out the masks of too many."""
+    side = int(np.ceil(np.sqrt(objects / 2)))
+    places = np.kron(np.arange(side * side, dtype=np.uint8).reshape(side, side), np.ones(labels.shape[1:], np.uint8))
+    tiled = np.tile(labels, (1, side, side))
+    tiled = np.where(tiled > 0, tiled + 2 * places, 0)
+    smaller = (slice(None), slice(None, None, side), slice(None, None, side))
+    return np.tile(frames, (1, side, side, 1))[smaller], np.where(tiled > objects, 0, tiled)[smaller].astype(np.uint8)
 
 
 def random_checkpoints(folder: Path) -> dict[str, Path]:
@@ -112,27 +149,41 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def measure(run: str, model: str, count: int, size: tuple[int, int], threads: int, device: str) -> dict[str, Any]:
+def peak_device_memory() -> int:
+    """Return the most memory of a CUDA device that was in use so far, in bytes; 0 without one."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else 0
+
+
+def measure(setting: Setting) -> dict[str, Any]:
     """Run one job in this process; return seconds a frame and peak memory of its stages, and the networks' work."""
     import torch
 
     from napari_appearrefine.engine.flow_masks import flow_masks
     from napari_appearrefine.engine.refinement import load_model, refine
 
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    clip, masks = sample(count, size)
-    short, short_masks = sample(min(count, FRAMES_TO_COUNT), size)
+    torch.set_num_threads(setting.threads)
+    cv2.setNumThreads(setting.threads)
+    count, model = setting.frames, setting.model
+    clip, masks = sample(count, setting.size, setting.objects)
+    short, short_masks = sample(min(count, FRAMES_TO_COUNT), setting.size, setting.objects)
     with tempfile.TemporaryDirectory() as folder:
         files = {} if model == "builtin" else random_checkpoints(Path(folder))
         before = peak_memory()
-        if run == "flow masks":
-            parameters = FlowMaskParameters(model=model, device=device, checkpoint=files.get("checkpoint"))
-            stages = _timed(flow_masks(clip, parameters), {"": run}, count)
+        if setting.run == "flow masks":
+            parameters = FlowMaskParameters(model=model, device=setting.device, checkpoint=files.get("checkpoint"))
+            stages = _timed(flow_masks(clip, parameters), {"": setting.run}, count)
             operations = _operations(flow_masks(short, parameters), len(short))
         else:
             files.pop("checkpoint", None)
-            settings = RefineParameters(model=model, device=device, cache_dir=Path(folder) / "cache", **files)
+            settings = RefineParameters(
+                model=model,
+                device=setting.device,
+                precision=setting.precision,
+                cache_dir=Path(folder) / "cache",
+                **files,
+            )
             loaded = load_model(settings)
             names = {"": "selection", "Correcting frames": "correction"}
             stages = _timed(refine(clip, masks, settings, model=loaded), names, count)
@@ -141,13 +192,11 @@ def measure(run: str, model: str, count: int, size: tuple[int, int], threads: in
             nothing_kept = replace(settings, cache=False)
             operations = _operations(refine(short, short_masks, nothing_kept, model=loaded), len(short))
     return {
-        "run": run,
-        "model": model,
-        "frames": count,
+        **asdict(setting),
         "memory_before": before,
         "stages": stages,
         "operations_a_frame": operations,
-        "peak_operations": peak_operations(device),
+        "peak_operations": peak_operations(setting.device),
     }
 
 
@@ -207,35 +256,51 @@ def _figures(start: _Start, count: int) -> dict[str, float]:
         "seconds_a_frame": (time.perf_counter() - start.seconds) / count,
         "processor_seconds_a_frame": (time.process_time() - start.work) / count,
         "peak_memory": peak_memory(),
+        "peak_device_memory": peak_device_memory(),
     }
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return one line a stage and model, and for each length seconds a frame, those of the processors, and memory."""
-    counts = sorted({result["frames"] for result in results})
-    cells: dict[tuple[str, str], dict[int, str]] = {}
+    """Return one line a stage of each measurement: seconds a frame, those of the processors, and memory."""
+    lines = [
+        f"{'stage':20} {_HEAD} {'s/frame':>8} {'CPU s':>8} {'frames/s':>8} {'memory':>10} {'of device':>10}",
+    ]
     for result in results:
         for stage, figures in result["stages"].items():
-            cells.setdefault((stage, result["model"]), {})[result["frames"]] = (
-                f"{figures['seconds_a_frame']:.3f} s ({figures['processor_seconds_a_frame']:.3f})"
-                f"{figures['peak_memory'] / 2**20:6.0f} MiB"
+            seconds = figures["seconds_a_frame"]
+            lines.append(
+                f"{stage:20} {_row(result)} {seconds:8.3f} {figures['processor_seconds_a_frame']:8.3f} "
+                f"{1 / seconds:8.1f} {figures['peak_memory'] / 2**20:6.0f} MiB "
+                f"{figures['peak_device_memory'] / 2**20:6.0f} MiB"
             )
-    lines = [f"{'stage':20} {'model':10}" + "".join(f"{f'{count} frames':>30}" for count in counts)]
-    for (stage, model), row in cells.items():
-        lines.append(f"{stage:20} {model:10}" + "".join(f"{row.get(count, '-'):>30}" for count in counts))
     return "\n".join(lines)
 
 
 def roofline(results: list[dict[str, Any]]) -> str:
     """Return one line a run: what its networks compute, and which share of the machine's peak that reaches."""
-    lines = [f"{'run':12} {'model':10} {'frames':>6} {'GFLOP/frame':>12} {'GFLOP/s':>8} {'peak':>8} {'share':>6}"]
+    lines = [f"{'run':20} {_HEAD} {'GFLOP/frame':>12} {'GFLOP/s':>8} {'peak':>8} {'share':>6}"]
     for result in results:
         reached, peak = operations_a_second(result), result["peak_operations"]
         lines.append(
-            f"{result['run']:12} {result['model']:10} {result['frames']:6} {result['operations_a_frame'] / 1e9:12.1f} "
+            f"{result['run']:20} {_row(result)} {result['operations_a_frame'] / 1e9:12.1f} "
             f"{reached / 1e9:8.0f} {peak / 1e9:8.0f} {reached / peak:6.0%}"
         )
     return "\n".join(lines)
+
+
+_WIDTHS = (10, 7, 12, 8, 7, 10)
+_HEAD = " ".join(
+    f"{title:>{width}}"
+    for title, width in zip(("model", "frames", "size", "objects", "device", "precision"), _WIDTHS, strict=True)
+)
+
+
+def _row(result: dict[str, Any]) -> str:
+    return " ".join(f"{text:>{width}}" for text, width in zip(_setting(result).columns, _WIDTHS, strict=True))
+
+
+def _setting(result: dict[str, Any]) -> Setting:
+    return Setting(**{name: result[name] for name in Setting.__dataclass_fields__})
 
 
 def operations_a_second(result: dict[str, Any]) -> float:
@@ -252,7 +317,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     for result in results:
         for stage, figures in result["stages"].items():
             point = (result["frames"], figures["seconds_a_frame"], figures["peak_memory"] / 2**30)
-            lines.setdefault(f"{stage}, {result['model']}", []).append(point)
+            lines.setdefault(f"{stage}, {_setting(result).name}", []).append(point)
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     times, memories = figure.subplots(1, 2)
     for name, points in lines.items():
@@ -269,43 +334,61 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[50, 100, 200, 400], help="default: 50 100 200 400")
-    parser.add_argument("--size", type=int, nargs=2, default=[480, 854], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--size", type=_size, nargs="+", default=[(480, 854)], metavar="HxW", help="default: 480x854")
+    parser.add_argument("--objects", type=int, nargs="+", default=[2], help="default: 2")
     parser.add_argument("--stages", nargs="+", choices=sorted({run for run, _ in RUNS}), help="default: all")
     parser.add_argument("--models", nargs="+", choices=sorted({model for _, model in RUNS}), help="default: all")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: one for each CPU")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (default: cpu)")
+    parser.add_argument("--device", nargs="+", default=["cpu"], help="auto, cpu, cuda or mps (default: cpu)")
+    parser.add_argument(
+        "--precision", nargs="+", default=["auto"], help="of the published networks: auto, float32, float16, bfloat16"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw times and memory (needs matplotlib)")
-    parser.add_argument("--one", nargs=3, metavar=("STAGE", "MODEL", "FRAMES"), help="measure here, print JSON")
+    parser.add_argument("--one", metavar="JSON", help="measure this setting here, print JSON")
     given = parser.parse_args(arguments)
     if given.one:
-        run, model, count = given.one
-        print(json.dumps(measure(run, model, int(count), tuple(given.size), given.threads, given.device)))
+        asked = json.loads(given.one)
+        print(json.dumps(measure(Setting(**{**asked, "size": tuple(asked["size"])}))))
         return 0
     results = []
-    for run, model in RUNS:
-        if run not in (given.stages or [run]) or model not in (given.models or [model]):
-            continue
-        for count in given.frames:
-            command = [sys.executable, __file__, "--one", run, model, str(count), "--size", *map(str, given.size)]
-            command += ["--threads", str(given.threads), "--device", given.device]
-            # Both must be known before torch is loaded, which happens here before the package could say the latter.
-            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                print(f"{run} with {model} on {count} frames failed:\n{done.stderr}", file=sys.stderr)
-                return 1
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{run}, {model}, {count} frames done", file=sys.stderr)
-            if given.json:
-                # After each measurement: all of them take an hour, and one may be stopped.
-                machine = {"processor": platform.processor() or platform.machine(), "threads": given.threads}
-                figures = {"machine": machine, "size": given.size, "device": given.device, "results": results}
-                write_json(given.json, figures)
+    for setting in _settings(given):
+        command = [sys.executable, __file__, "--one", json.dumps(asdict(setting))]
+        # Both must be known before torch is loaded, which happens here before the package could say the latter.
+        environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        title = ", ".join([setting.run, *setting.columns])
+        if done.returncode:
+            print(f"{title} failed:\n{done.stderr}", file=sys.stderr)
+            return 1
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+        print(f"{title} done", file=sys.stderr)
+        if given.json:
+            # After each measurement: all of them take an hour, and one may be stopped.
+            machine = {"processor": platform.processor() or platform.machine(), "threads": given.threads}
+            write_json(given.json, {"machine": machine, "results": results})
     print(table(results), roofline(results), sep="\n\n")
     if given.picture:
         draw(results, given.picture)
     return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
+
+
+def _settings(given: argparse.Namespace) -> list[Setting]:
+    """Return all combinations that make a difference: the built-in model and OCLR know one precision."""
+    runs = [
+        (run, model) for run, model in RUNS if run in (given.stages or [run]) and model in (given.models or [model])
+    ]
+    return [
+        Setting(run, model, frames, size, objects, device, precision, given.threads)
+        for (run, model), size, objects, device in itertools.product(runs, given.size, given.objects, given.device)
+        for precision in (given.precision if model == "published" else ["auto"])
+        for frames in given.frames
+    ]
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -149,6 +151,32 @@ def test_looped_frames_go_forth_and_back():
     assert [int(looped[t].max()) for t in range(11)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]
 
 
+@pytest.mark.parametrize(("objects", "side"), [(1, 1), (2, 1), (3, 2), (8, 2), (18, 3)])
+def test_a_clip_holds_as_many_objects_as_are_asked_for(objects, side):
+    script = _script("speed")
+    clip, masks = script.sample(3, (96, 128), objects)
+    assert clip.rgb(0).shape == (96, 128, 3)
+    found = set(np.unique(np.stack([masks[frame] for frame in range(3)]))) - {0}
+    assert found <= set(range(1, objects + 1))
+    assert len(found) > objects / 2
+    _, labels = script._mosaic(np.zeros((1, 30, 40, 3), np.uint8), np.full((1, 30, 40), 2, np.uint8), objects)
+    assert set(np.unique(labels)) - {0} == set(range(2, objects + 1, 2))
+    assert labels.shape == (1, *(len(range(0, length * side, side)) for length in (30, 40)))
+
+
+def test_only_settings_that_make_a_difference_are_measured():
+    script = _script("speed")
+    given = argparse.Namespace(
+        stages=["refinement"], models=None, frames=[5, 9], size=[(4, 6)], objects=[2], device=["cpu"],
+        precision=["float32", "bfloat16"], threads=1,
+    )  # fmt: skip
+    settings = [(each.model, each.frames, each.precision) for each in script._settings(given)]
+    assert settings == [
+        ("builtin", 5, "auto"), ("builtin", 9, "auto"), ("published", 5, "float32"), ("published", 9, "float32"),
+        ("published", 5, "bfloat16"), ("published", 9, "bfloat16"),
+    ]  # fmt: skip
+
+
 def test_stages_are_split_at_their_progress(tmp_path):
     from napari_appearrefine.core.events import Report
 
@@ -160,14 +188,16 @@ def test_stages_are_split_at_their_progress(tmp_path):
     assert all(figures["peak_memory"] > 2**20 for figures in stages.values())
     stages["selection"]["seconds_a_frame"], stages["correction"]["seconds_a_frame"] = 0.03, 0.01
     figures = {"seconds_a_frame": 0.01, "processor_seconds_a_frame": 0.02, "peak_memory": 2**30}
-    again = {"selection, 2nd run": figures}
-    work = {"run": "refinement", "model": "builtin", "operations_a_frame": 2e9, "peak_operations": 2e11}
-    results = [{"frames": n, "stages": stages | again, **work} for n in (50, 100)]
+    again = {"selection, 2nd run": figures | {"peak_device_memory": 0}}
+    work = {"operations_a_frame": 2e9, "peak_operations": 2e11}
+    settings = [script.Setting("refinement", "builtin", frames) for frames in (50, 100)]
+    results = [{**asdict(setting), "stages": stages | again, **work} for setting in settings]
     json.dumps(results)
-    assert "100 frames" in script.table(results)
-    assert script.roofline(results).splitlines()[-1].split() == [
-        "refinement", "builtin", "100", "2.0", "50", "200", "25%"
+    known = ["builtin", "100", "480", "x", "854", "2", "cpu", "auto"]
+    assert script.table(results).splitlines()[-1].split() == [
+        "selection,", "2nd", "run", *known, "0.010", "0.020", "100.0", "1024", "MiB", "0", "MiB"
     ]  # fmt: skip
+    assert script.roofline(results).splitlines()[-1].split() == ["refinement", *known, "2.0", "50", "200", "25%"]
     script.draw(results, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(RuntimeError, match="no report"):
