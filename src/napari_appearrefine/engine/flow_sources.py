@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -89,7 +90,7 @@ def measured_flow(clip: Clip, method: str, device: torch.device) -> MeasuredFlow
         from .raft import Raft, raft_size
 
         return MeasuredFlow(clip, Raft.load(device), raft_size(clip.size))
-    return MeasuredFlow(clip, flow_pair, working_size(clip.size))
+    return MeasuredFlow(clip, partial(flow_pair, smooth=True), working_size(clip.size))
 
 
 class FlowSequence(Sequence[np.ndarray | None]):

@@ -70,7 +70,7 @@ def _reliabilities(clip: Clip, frame: int, size: tuple[int, int], reuse: Reuse) 
 
     def compute() -> tuple[np.ndarray, ...]:
         one, other = (resize_frame(clip.rgb(index), size) for index in (frame, frame + 1))
-        there, back = flow_pair(one, other), flow_pair(other, one)
+        there, back = flow_pair(one, other, smooth=True), flow_pair(other, one, smooth=True)
         misses = inconsistency(there, back), inconsistency(back, there)
         return tuple((255 / (1 + (miss / _PIXELS) ** 2)).astype(np.uint8) for miss in misses)
 

@@ -108,7 +108,7 @@ class TruthAlongMotion:
 
         def compute() -> tuple[np.ndarray, ...]:
             images = self._image_of(first), self._image_of(second)
-            both = flow_pair(*images), flow_pair(*images[::-1])
+            both = flow_pair(*images, smooth=True), flow_pair(*images[::-1], smooth=True)
             return tuple(flow.astype(np.float16) for flow in both)
 
         reuse = self._inputs.reuse
