@@ -13,8 +13,10 @@ from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.labels import label_dtype, object_areas
 from napari_appearrefine.engine.interface import ClipInputs
+from napari_appearrefine.engine.propagation import REACH
 from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.engine.rounds import KeptLabels, correct_in_rounds
+from napari_appearrefine.engine.selection import nearest_exemplars
 
 FRAMES, SIZE = 6, (40, 50)
 
@@ -44,15 +46,16 @@ class GrowingModel:
             yield FrameLabels(frame, labels.astype(label_dtype(inputs.object_ids)), {3: 0.5 + 0.05 * frame})
 
 
-def run(model, masks, rounds, guidance=None, rough=None):
-    clip = Clip(np.zeros((FRAMES, *SIZE, 3), np.uint8))
+def run(model, masks, rounds, guidance=None, rough=None, exemplars=3):
+    frames = len(masks)
+    clip = Clip(np.zeros((frames, *SIZE, 3), np.uint8))
     rough = masks if rough is None else rough
     areas, reuse = object_areas(masks), RunStore().start(None, clip)
     inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, "masks", guidance or Guidance())
     labels, given, outcome = {}, [], None
     before = replace(inputs, masks=rough, areas=object_areas(rough), guidance=inputs.guidance.without_settled())
-    scores = np.full((FRAMES, len(areas)), 0.4, np.float32)
-    events = correct_in_rounds(model, inputs, before, scores, 3, rounds)
+    scores = np.full((frames, len(areas)), 0.4, np.float32)
+    events = correct_in_rounds(model, inputs, before, scores, exemplars, rounds)
     while True:
         try:
             event = next(events)
@@ -64,8 +67,8 @@ def run(model, masks, rounds, guidance=None, rough=None):
             given.append(event.frame)
         else:
             assert isinstance(event, Progress)
-    assert given == [*range(FRAMES)] * outcome.rounds
-    return np.stack([labels[frame] for frame in range(FRAMES)]), outcome
+    assert given == [*range(frames)] * outcome.rounds
+    return np.stack([labels[frame] for frame in range(frames)]), outcome
 
 
 @pytest.fixture
@@ -126,6 +129,17 @@ def test_what_a_person_drew_takes_part_in_the_last_round_alone(masks):
     assert [np.array_equal(seen[2], drawn[2]) for seen in model.seen] == [False, False, True]
     assert 2 in model.taught[-1][3]
     assert (refined[1] == 3).any(0).sum() == 6
+
+
+def test_frames_that_truth_does_not_reach_stay_still_in_the_last_round(masks):
+    model = GrowingModel(4)
+    run(model, np.repeat(masks[:1], 80, axis=0), 3, Guidance(truth={3: frozenset({5})}), exemplars=10)
+    assert len(model.still) == 3
+    still, taught = model.still[-1], model.taught[-1][3]
+    assert 5 in taught
+    assert max(still) == 79
+    assert min(still) > 5 + REACH
+    assert all(5 not in nearest_exemplars(frame, taught) for frame in still)
 
 
 def test_an_object_without_a_rough_mask_gets_rounds_that_begin_with_what_was_drawn(masks):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .interface import ClipInputs
 from .networks.matching import TEMPERATURES, Memory
+from .selection import nearest_exemplars
 
 Weights = Mapping[int, Mapping[int, float]]
 """Object id to exemplar frame to how much it counts, 0 to 1."""
@@ -18,7 +19,6 @@ Weights = Mapping[int, Mapping[int, float]]
 Arrays = tuple[np.ndarray, ...]
 
 _LEAST = 0.05
-_NEAREST = 5
 
 
 def exemplar_weights(inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]) -> Weights:
@@ -44,15 +44,11 @@ def exemplar_weights(inputs: ClipInputs, scores: np.ndarray, exemplars: Mapping[
 
 
 def weights_near(frame: int, weights: Weights) -> Weights:
-    """Return the weights of the five exemplars nearest in time to a frame, itself left out if there is another.
-
-    Far exemplars add little to near ones, and so a change of one leaves frames far from it as they were.
-    """
-    near: dict[int, dict[int, float]] = {}
-    for object_id, chosen in weights.items():
-        others = sorted((other for other in chosen if other != frame), key=lambda other: (abs(other - frame), other))
-        near[object_id] = {other: chosen[other] for other in sorted(others[:_NEAREST])} or dict(chosen)
-    return near
+    """Return the weights of the exemplars nearest in time to a frame, see :func:`selection.nearest_exemplars`."""
+    return {
+        object_id: {other: chosen[other] for other in nearest_exemplars(frame, chosen)}
+        for object_id, chosen in weights.items()
+    }
 
 
 def influence(queries: Tensor, memory: Memory) -> dict[int, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress
-from ..core.guidance import MasksWithTruth, keep_settled
+from ..core.guidance import Guidance, MasksWithTruth, keep_settled
 from ..core.labels import label_dtype
 from .interface import ClipInputs, RefinementModel
-from .selection import select_exemplars, with_true_scores
+from .propagation import REACH
+from .selection import nearest_exemplars, select_exemplars, with_true_scores
 from .spool import Spool
 
 _SETTLED = 0.005
@@ -52,7 +53,8 @@ def correct_in_rounds(
 
     What a person drew or locked takes part in the last round alone, which there always is then. So the
     rounds before it are those of an earlier run, which keeps them. For an object that is in no rough mask
-    such rounds are nothing; if there is one, ``rounds`` of them begin with what the person drew.
+    such rounds are nothing; if there is one, ``rounds`` of them begin with what the person drew. In the last round
+    too, frames stay as they are that the one before hardly changed, if what the person did is far from them.
 
     Parameters
     ----------
@@ -82,6 +84,8 @@ def correct_in_rounds(
         scores = np.zeros(scores.shape, np.float32)
         scores[:, known] = np.nan_to_num(last.quality)
         start = _with_settled(last.labels, inputs)
+        if len(known) == len(inputs.areas):
+            start = replace(start, still=frozenset(last.change.still))
     else:
         start = inputs
     last = yield from steps.take(after, start, scores)
@@ -149,6 +153,7 @@ class _Rounds:
     def _round(self, inputs: ClipInputs, scores: np.ndarray) -> Generator[Progress | FrameLabels, None, _Round]:
         settled = self.given if inputs.guidance.any_settled else inputs
         chosen, quality = self._chosen(inputs, scores), np.full(scores.shape, np.nan)
+        inputs = replace(inputs, still=self._untouched(inputs, scores, chosen))
         kept, change = KeptLabels.of(inputs), _Change()
         weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
         for event in self._corrected(inputs, weighed, chosen):
@@ -164,11 +169,27 @@ class _Rounds:
         return _Round(kept, quality, chosen, change)
 
     def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
-        guidance, spread = inputs.guidance, self.model.spreads_exemplars
-        chosen = select_exemplars(scores, inputs.areas, self.exemplars, spread, guidance)
-        if not guidance.truth:
+        chosen = self._selected(inputs, scores, inputs.guidance)
+        if not inputs.guidance.truth:
             return chosen
         return {key: list(frames) for key, frames in self.model.confirmed(inputs, chosen).items()}
+
+    def _selected(self, inputs: ClipInputs, scores: np.ndarray, guidance: Guidance) -> dict[int, list[int]]:
+        return select_exemplars(scores, inputs.areas, self.exemplars, self.model.spreads_exemplars, guidance)
+
+    def _untouched(self, inputs: ClipInputs, scores: np.ndarray, chosen: Mapping[int, Sequence[int]]) -> frozenset[int]:
+        """Leave out the still frames for which it matters what a person drew or locked: near it, or taught by it."""
+        guidance = inputs.guidance
+        if not guidance.any_settled:
+            return inputs.still
+        without = self._selected(inputs, scores, guidance.without_settled())
+        settled = [frame for frame in range(len(inputs.clip)) if guidance.settled(frame)]
+        return frozenset(
+            frame
+            for frame in inputs.still
+            if all(abs(frame - other) > REACH for other in settled)
+            and all(nearest_exemplars(frame, chosen[key]) == nearest_exemplars(frame, without[key]) for key in chosen)
+        )
 
     def _corrected(
         self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]

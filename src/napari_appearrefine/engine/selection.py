@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from ..core.guidance import Guidance
+
+_NEAREST = 5
 
 
 def select_exemplars(
@@ -54,6 +56,16 @@ def select_exemplars(
         free = [int(frame) for frame in ranked[:count] if all(abs(int(frame) - other) >= gap for other in first)]
         chosen[object_id] = sorted([*first, *free])
     return chosen
+
+
+def nearest_exemplars(frame: int, chosen: Collection[int]) -> list[int]:
+    """Return the five exemplars of an object nearest in time to a frame, ascending.
+
+    The frame itself is left out if there is another: then a model has something to compare it with. Far exemplars
+    add little to near ones, and so a change of one leaves frames far from it as they were.
+    """
+    others = sorted((other for other in chosen if other != frame), key=lambda other: (abs(other - frame), other))
+    return sorted(others[:_NEAREST]) or list(chosen)
 
 
 def with_true_scores(scores: np.ndarray, object_ids: Sequence[int], guidance: Guidance) -> np.ndarray:
