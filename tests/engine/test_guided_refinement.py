@@ -369,8 +369,29 @@ def test_a_store_keeps_within_its_limit():
     assert 150 / 4 < reuse.features(0).nbytes < 150 / 2
     for frame in (1, 2, 3, 3, 0):
         reuse.features(frame)
-    assert reuse.reused["features"] == 1
-    assert reuse.computed["features"] == 5
+    # The newest, and the one that comes first when a run begins again; those between have left.
+    assert reuse.reused["features"] == 2
+    assert reuse.computed["features"] == 4
+
+
+def test_what_an_earlier_run_left_makes_room():
+    masks = np.zeros((4, 4, 4), np.uint8)
+    store, model = RunStore(), WilfulModel(masks)
+    for start in (0, 100):
+        clip = Clip(np.arange(start, start + 64, dtype=np.uint8).reshape(masks.shape))
+        reuse = store.start(model, clip, Resources(150))
+        for frame in (0, 1, 0, 1):
+            reuse.features(frame)
+        assert reuse.reused["features"] == 2
+
+
+def test_frames_are_not_read_to_be_known_again_by_nobody():
+    masks = np.zeros((4, 4, 4), np.uint8)
+    clip = Clip(np.zeros(masks.shape, np.uint8))
+    clip.raw = None  # type: ignore[assignment,method-assign]
+    reuse = RunStore(result_bytes=0).start(WilfulModel(masks), clip)
+    assert reuse.image_digest(0) != reuse.image_digest(1)
+    assert reuse.find("score", [reuse.image_digest(0)]).arrays is None
 
 
 def test_another_model_shares_nothing():

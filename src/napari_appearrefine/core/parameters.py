@@ -81,7 +81,7 @@ class RefineParameters:
     memory_limit: int | None = _setting(
         None,
         "How many MiB features may take in memory; 16 if neither this nor NAPARI_APPEARREFINE_MEMORY_LIMIT is set, "
-        "128 where none are kept on disk.",
+        "512 where none are kept on disk.",
         minimum=16,
         maximum=1 << 20,
         in_form=False,

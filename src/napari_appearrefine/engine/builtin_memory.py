@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,13 +102,15 @@ def reused(
     """
     reuse = inputs.reuse
     frames = sorted({other for chosen in weights.values() for other in chosen})
-    parts = [
-        inputs.object_ids,
-        *((other == frame, reuse.image_digest(other), inputs.label_digest(other)) for other in (frame, *frames)),
-        [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()],
-        further,
-    ]
-    found = reuse.find(kind, parts)
+
+    def parts() -> Iterator[Any]:
+        yield inputs.object_ids
+        for other in (frame, *frames):
+            yield other == frame, reuse.image_digest(other), inputs.label_digest(other)
+        yield [[chosen.get(other, 0.0) for other in frames] for chosen in weights.values()]
+        yield further
+
+    found = reuse.find(kind, parts())
     kept = found.arrays
     if kept is not None:
         return lambda: kept

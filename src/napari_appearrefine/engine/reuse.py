@@ -51,7 +51,7 @@ class RunStore:
     """
 
     def __init__(self, result_bytes: int = _RESULT_BYTES) -> None:
-        self.kept_features = _Shelf(0)
+        self.kept_features = _CyclicShelf(0)
         self.kept_results = _Shelf(result_bytes)
         self.computed: Counter[str] = Counter()
         self.reused: Counter[str] = Counter()
@@ -90,6 +90,10 @@ class RunStore:
             token = self._tokens.get(model)
             if token is None:
                 token = self._tokens[model] = next(self._next_token)
+        if on_disk is None and not self.kept_results.limit:
+            # Frames then go by their numbers, which mean nothing to the next run.
+            token = f"run {next(self._next_token)}"
+        self.kept_features.begin()
         return Reuse(self, token, ClipFeatures(clip, model, resources.features), on_disk)
 
 
@@ -127,9 +131,19 @@ class Reuse:
     reused: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the next run of this process may find something."""
+        return self.store.kept_results.limit > 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether any other run may find something."""
+        return self.remembers or self.on_disk is not None
+
     def image_digest(self, frame: int) -> bytes:
-        """Return a digest of the pixels of a frame."""
-        return self.frames.digest(frame)
+        """Return a digest of the pixels of a frame; where nothing outlives the run, its number does."""
+        return self.frames.digest(frame) if self.keeps else b"%d" % frame
 
     def features(self, frame: int) -> Any:
         """Return the model's features of a frame, computed now if they are not kept."""
@@ -145,6 +159,8 @@ class Reuse:
 
     def find(self, kind: str, parts: Iterable[Any]) -> Found:
         """Look for arrays that depend on the model and on ``parts`` alone, also on disk."""
+        if not self.keeps:
+            return Found(kind, b"", None)
         key = self._key(kind, parts)
         data = self.store.kept_results.get(key)
         if data is None and self.on_disk is not None:
@@ -159,7 +175,7 @@ class Reuse:
     def keep(self, found: Found, arrays: Arrays) -> None:
         """Keep what was not found and had to be computed."""
         self._count(self.computed, found.kind)
-        if self.on_disk is None and not self.store.kept_results.limit:
+        if not self.keeps:
             return
         data = packed(arrays)
         self._put(found.key, data)
@@ -229,12 +245,47 @@ class _Shelf:
             found = self._kept.get(key)
             if found is None:
                 return None
-            self._kept.move_to_end(key)
+            self._use(key)
             return found[0]
 
     def put(self, key: bytes, value: Any, size: int) -> None:
         with self._lock:
             self._bytes += size - self._kept.pop(key, (None, 0))[1]
             self._kept[key] = (value, size)
+            self._use(key)
             while self._bytes > self.limit and len(self._kept) > 1:
-                self._bytes -= self._kept.popitem(last=False)[1][1]
+                self._bytes -= self._kept.pop(self._next_to_leave())[1]
+
+    def _use(self, key: bytes) -> None:
+        self._kept.move_to_end(key)
+
+    def _next_to_leave(self) -> bytes:
+        return next(iter(self._kept))
+
+
+class _CyclicShelf(_Shelf):
+    """A shelf for a run that goes through all frames of a clip several times.
+
+    What the run has not used leaves first; then what it used last, but for the newest: it is what will be needed
+    again last. If instead what was used longest ago left, every frame would leave shortly before it is needed again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._unused: set[bytes] = set()
+
+    def begin(self) -> None:
+        """Begin another run."""
+        with self._lock:
+            self._unused = set(self._kept)
+
+    def _use(self, key: bytes) -> None:
+        super()._use(key)
+        self._unused.discard(key)
+
+    def _next_to_leave(self) -> bytes:
+        longest_ago = super()._next_to_leave()
+        if longest_ago in self._unused:
+            self._unused.discard(longest_ago)
+            return longest_ago
+        return next(itertools.islice(reversed(self._kept), 1, None))

@@ -144,8 +144,8 @@ class _Rounds:
         return found
 
     def _depends_on(self, inputs: ClipInputs, scores: np.ndarray) -> list[Any]:
-        """Return all that rounds depend on, for a digest; nothing for those that know what a person drew."""
-        if inputs.guidance.any_settled:
+        """Return all that rounds depend on, for a digest; nothing for those that no other run will ask for."""
+        if inputs.guidance.any_settled or not inputs.reuse.remembers:
             return []
         frames = [[inputs.reuse.image_digest(frame), inputs.label_digest(frame)] for frame in range(len(inputs.clip))]
         return [self.exemplars, inputs.object_ids, inputs.guidance.to_json(), scores, frames]
