@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import cv2
@@ -22,10 +22,11 @@ from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
 from .merging import render_labels
-from .motion_cues import FlowBetween, iterate_motion_cues
+from .motion_cues import FlowBetween, MotionCues, iterate_motion_cues
 from .oclr_objects import collect_planes
 from .regions import Patch
-from .temporal import steady
+from .side_by_side import side_by_side
+from .temporal import Found, steady
 from .track_choice import choose_objects
 from .tracking import Tracker
 
@@ -104,11 +105,16 @@ def _tracked_masks(
     given = _given_flow(clip, parameters, device, size)
     tracker = Tracker()
     yield Progress("Measuring motion", 0, len(clip))
+
+    def prepare(seen: tuple[int, np.ndarray, MotionCues]) -> Callable[[], Found]:
+        _, image, cues = seen
+        return lambda: (model.foreground(image, cues), cues)
+
     with (
         shared_threads(device) as others,
         closing(iterate_motion_cues(clip, size=size, flow_between=given, workers=others)) as cues_of_frames,
+        closing(side_by_side(cues_of_frames, prepare, device)) as found,
     ):
-        found = ((model.foreground(image, cues), cues) for _, image, cues in cues_of_frames)
         for frame, (probability, cues) in enumerate(steady(steady(found))):
             tracker.advance(probability, cues)
             yield Progress("Measuring motion", frame + 1, len(clip))

@@ -11,11 +11,12 @@ import torch
 
 from .expectation import MOST_AT_A_TIME
 
+Frame = TypeVar("Frame")
 Value = TypeVar("Value")
 
 
 def side_by_side(
-    frames: Iterable[int], prepare: Callable[[int], Callable[[], Value]], device: torch.device
+    frames: Iterable[Frame], prepare: Callable[[Frame], Callable[[], Value]], device: torch.device
 ) -> Generator[Value, None, None]:
     """Compute something of every frame, and give the results in the order of the frames.
 
@@ -24,8 +25,8 @@ def side_by_side(
 
     Parameters
     ----------
-    frames : iterable of int
-        Which frames.
+    frames : iterable
+        Which frames: numbers, or whatever ``prepare`` takes.
     prepare : callable
         Gathers what is needed of a frame and returns what computes it. ``prepare`` is called in this
         thread, frame by frame, what it returns in others.
