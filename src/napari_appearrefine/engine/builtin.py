@@ -29,6 +29,9 @@ from .propagation import TruthAlongMotion
 from .side_by_side import side_by_side
 from .trust import estimated_iou, trust_good_mask, with_say
 
+Remembered = Callable[[Weights], list[Memory | None]]
+"""From the frames that teach, and how much each counts, to the memory of every object."""
+
 _WITNESSES = 12
 _GOOD = 0.8
 _AGREES = 0.85
@@ -163,9 +166,17 @@ class BuiltinModel:
         }
         memories = self._memories(inputs)
         scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
+        threads, unseen = torch.get_num_threads(), sorted({frame for chosen in witnesses.values() for frame in chosen})
+
+        def remembered(weights: Weights) -> list[Memory | None]:
+            # Whatever frame comes first needs all witnesses, and would compute one after the other.
+            for _ in side_by_side(unseen, inputs.reuse.prepare_features, self._device, threads):
+                pass
+            unseen.clear()
+            return memories(weights)
 
         def prepare(frame: int) -> Callable[[], Arrays]:
-            return self._scoring(inputs, frame, memories, witnesses)
+            return self._scoring(inputs, frame, remembered, witnesses)
 
         for frame, (row,) in enumerate(side_by_side(range(len(inputs.clip)), prepare, self._device)):
             scores[frame] = row
@@ -241,7 +252,7 @@ class BuiltinModel:
         return drawn, features.size, shares
 
     def _scoring(
-        self, inputs: ClipInputs, frame: int, memories: ObjectMemories, weights: Weights, kind: str = "score"
+        self, inputs: ClipInputs, frame: int, memories: Remembered, weights: Weights, kind: str = "score"
     ) -> Callable[[], Arrays]:
         """Return what computes the (Q,) estimates of a frame."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,17 +94,28 @@ class ClipFeatures:
 
     def __call__(self, frame: int) -> Any:
         """Return the features of one frame."""
-        if self._store is None or self._storable is None:
-            return self._model.features(self._image(frame))
-        kept = self._store.read(self._store.key(self._storable.features_id, self.digest(frame)))
+        return self.prepare(frame)()
+
+    def prepare(self, frame: int) -> Callable[[], Any]:
+        """Read what is needed of a frame and return what gives its features, in whatever thread."""
+        store, storable = self._store, self._storable
+        if store is None or storable is None:
+            image = self._image(frame)
+            return lambda: self._model.features(image)
+        pixels = self.digest(frame)
+        kept = store.read(store.key(storable.features_id, pixels))
         if kept is not None:
-            return self._storable.unpack(kept)
-        features = self._model.features(self._image(frame))
-        # Asked for once more: a model that had to change to another device has another id now.
-        self._store.write(
-            self._store.key(self._storable.features_id, self.digest(frame)), self._storable.pack(features)
-        )
-        return features
+            unpacked = storable.unpack(kept)
+            return lambda: unpacked
+        image = self._image(frame)
+
+        def compute() -> Any:
+            features = self._model.features(image)
+            # Asked for once more: a model that had to change to another device has another id now.
+            store.write(store.key(storable.features_id, pixels), storable.pack(features))
+            return features
+
+        return compute
 
     def close(self) -> None:
         """Stop reading ahead."""

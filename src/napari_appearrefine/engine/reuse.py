@@ -147,15 +147,24 @@ class Reuse:
 
     def features(self, frame: int) -> Any:
         """Return the model's features of a frame, computed now if they are not kept."""
+        return self.prepare_features(frame)()
+
+    def prepare_features(self, frame: int) -> Callable[[], Any]:
+        """Read what is needed of a frame and return what gives its features, in whatever thread."""
         key = self._key("features", [self.image_digest(frame)])
-        features = self.store.kept_features.get(key)
-        if features is None:
-            features = self.frames(frame)
+        kept = self.store.kept_features.get(key)
+        if kept is not None:
+            self._count(self.reused, "features")
+            return lambda: kept
+        compute = self.frames.prepare(frame)
+
+        def compute_and_keep() -> Any:
+            features = compute()
             self._count(self.computed, "features")
             self.store.kept_features.put(key, features, bytes_of(features))
-        else:
-            self._count(self.reused, "features")
-        return features
+            return features
+
+        return compute_and_keep
 
     def find(self, kind: str, parts: Iterable[Any]) -> Found:
         """Look for arrays that depend on the model and on ``parts`` alone, also on disk."""

@@ -16,7 +16,10 @@ Value = TypeVar("Value")
 
 
 def side_by_side(
-    frames: Iterable[Frame], prepare: Callable[[Frame], Callable[[], Value]], device: torch.device
+    frames: Iterable[Frame],
+    prepare: Callable[[Frame], Callable[[], Value]],
+    device: torch.device,
+    threads: int | None = None,
 ) -> Generator[Value, None, None]:
     """Compute something of every frame, and give the results in the order of the frames.
 
@@ -32,8 +35,11 @@ def side_by_side(
         thread, frame by frame, what it returns in others.
     device : torch.device
         Where is computed.
+    threads : int, optional
+        How many may be used: as many as torch may use now by default.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    threads = threads or before
     workers = 1 if device.type != "cpu" else min(threads, MOST_AT_A_TIME)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
     coming: deque[Future[Value]] = deque()
@@ -54,4 +60,4 @@ def side_by_side(
             yield arrived()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
