@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array
 import numpy as np
 
 from ..core.clip import Clip
@@ -16,6 +15,9 @@ from .images import TIFF_SUFFIXES, ImageFolder
 from .names import existing
 from .tiff_stack import TiffStack
 from .video_file import VideoFile
+
+if TYPE_CHECKING:
+    import dask.array
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 
@@ -67,6 +69,8 @@ def as_dask(clip: Clip) -> dask.array.Array:
     dask.array.Array
         Of the clip's shape; frame 0 is read now to learn the type, the others when they are asked for.
     """
+    import dask.array
+
     first = clip.raw(0)
 
     def read(block_id: tuple[int, ...]) -> np.ndarray:
