@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .boxes import Box, box_around
+from .boxes import Box, box_around, whole
 from .device import autocast
 from .identities import reassigned
 from .networks.matching import KEY_STRIDE, MATCH_CHANNELS, MatchingNetwork, Memory, match, match_by_frame
@@ -20,7 +20,7 @@ from .retreat import is_out_of_memory
 
 _PIXELS_AT_ONCE = 240 * 432
 _SEARCHED_OBJECTS = 8
-_MARGIN_SHARE, _LEAST_MARGIN, _LARGEST_MARGIN = 0.2, 10.0, 32.0
+_MARGIN_SHARE, _LEAST_MARGIN, _LARGEST_MARGIN = 0.2, 10.0, 16.0
 _EVIDENCE = 0.6
 _LEAST_EVIDENCE = 0.2
 _SHARE_CHANNEL = 3
@@ -116,7 +116,10 @@ class ObjectDrawer:
             if memory is not None and (other := _without(memory, frame)) is not None
         }
         matches: dict[int, Tensor] = {}
-        if len(planes) <= _SEARCHED_OBJECTS:
+        if len(usable) == 1 and len(planes) <= _SEARCHED_OBJECTS:
+            # An object alone needs no votes on whose its mask is.
+            matches = {slot: self._matches(features, memory, whole(features.size)) for slot, memory in usable.items()}
+        elif len(planes) <= _SEARCHED_OBJECTS:
             found_by_slot = {slot: self._matches_and_votes(features, memory) for slot, memory in usable.items()}
             matches = {slot: found for slot, (found, _) in found_by_slot.items()}
             planes = reassigned(planes, {slot: votes for slot, (_, votes) in found_by_slot.items()}, features.size)
