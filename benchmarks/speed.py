@@ -18,9 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -200,11 +203,25 @@ def measure(setting: Setting) -> dict[str, Any]:
     }
 
 
+class AtOnce(Executor):
+    """Runs at once what is submitted: torch counts operations of the thread that asks for it alone."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it; an error is raised here."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
 def _operations(events: Any, count: int) -> float:
     """Return the multiplications and additions a frame of the networks in a run."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    from napari_appearrefine.engine import side_by_side
+
+    with patch.object(side_by_side, "ThreadPoolExecutor", AtOnce), FlopCounterMode(display=False) as counter:
         for _ in events:
             pass
     return counter.get_total_flops() / count
