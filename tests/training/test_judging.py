@@ -19,7 +19,9 @@ def test_estimates_of_damaged_masks_are_compared_with_their_truth():
     frames, labels = np.stack([scene.frames for scene in scenes]), np.stack([scene.labels for scene in scenes])
     rough = labels[:, :, ::2, ::2] > 0
     model = BuiltinModel.load(torch.device("cpu"))
-    (done, calibration), *rest = measure_calibration(model, SceneSet(frames, labels, None), rough)
+    (done, calibration), *rest = measure_calibration(
+        model, SceneSet(frames, labels, np.zeros_like(labels), None), rough
+    )
     assert done == 1
     assert not rest
     assert calibration is not None

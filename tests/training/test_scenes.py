@@ -60,6 +60,16 @@ def test_visible_pixels_lie_inside_the_whole_object(photos):
             assert not (visible & ~scene.amodal[:, slot]).any()
 
 
+def test_shadows_belong_to_an_object_and_never_lie_on_it(photos):
+    library = PhotoLibrary.open(photos)
+    scenes = [render_scene(library, np.random.default_rng(seed), SMALL) for seed in range(12)]
+    assert any(scene.shadows.any() for scene in scenes)
+    for scene in scenes:
+        assert set(np.unique(scene.shadows)) <= {0, *scene.order}
+        for object_id in scene.order:
+            assert not ((scene.shadows == object_id) & (scene.labels == object_id)).any()
+
+
 def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
     whole = list(render_scenes(photos, tmp_path / "whole", 24, 5, SMALL, True))
     assert whole == [20, 24]

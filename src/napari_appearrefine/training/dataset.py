@@ -27,12 +27,15 @@ class SceneSet:
         (N, T, Y, X, 3) uint8.
     labels : ndarray
         (N, T, Y, X) uint8, the visible objects.
+    shadows : ndarray
+        (N, T, Y, X) uint8, whose shadow or reflection is seen, 0 for none.
     cues : ndarray or None
         (N, T, C, Y / 2, X / 2) float16 as the motion network reads them.
     """
 
     frames: np.ndarray
     labels: np.ndarray
+    shadows: np.ndarray
     cues: np.ndarray | None
 
     def __len__(self) -> int:
@@ -43,11 +46,10 @@ class SceneSet:
         """Open the scenes that :func:`render_scenes` finished writing."""
         count = json.loads((folder / "scenes.json").read_text())["done"]
         cues = folder / "cues.npy"
-        return cls(
-            np.load(folder / "frames.npy", mmap_mode="r")[:count],
-            np.load(folder / "labels.npy", mmap_mode="r")[:count],
-            np.load(cues, mmap_mode="r")[:count] if cues.exists() else None,
+        frames, labels, shadows = (
+            np.load(folder / f"{name}.npy", mmap_mode="r")[:count] for name in ("frames", "labels", "shadows")
         )
+        return cls(frames, labels, shadows, np.load(cues, mmap_mode="r")[:count] if cues.exists() else None)
 
 
 def render_scenes(
@@ -77,6 +79,7 @@ def render_scenes(
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "frames": ((count, options.frames, height, width, 3), np.uint8),
         "labels": ((count, options.frames, height, width), np.uint8),
+        "shadows": ((count, options.frames, height, width), np.uint8),
     }
     if with_cues:
         shapes["cues"] = ((count, options.frames, CUE_CHANNELS, height // 2, width // 2), np.float16)
@@ -90,6 +93,7 @@ def render_scenes(
         rng = np.random.default_rng([seed, index])
         scene = render_microscopy(rng, options) if microscopy else render_scene(library, rng, options)
         arrays["frames"][index], arrays["labels"][index] = scene.frames, scene.labels
+        arrays["shadows"][index] = scene.shadows
         if with_cues:
             for frame, _, cues in iterate_motion_cues(Clip(scene.frames), GAPS, size=options.size):
                 arrays["cues"][index, frame] = cue_channels(cues)

@@ -20,6 +20,7 @@ _SMALLEST_OBJECT = 24
 _KEY_LEVELS = 2
 _FROM_FLOW = 0.7
 _LASTING_SHARE = 0.5
+_WITH_SHADOW = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def matching_example(
 
     Masks are the truth, damaged as masks from motion are, or what the motion network really made of
     the scene, or, for a third of the target frames, the truth itself, which is to be kept. In half of the
-    examples all masks have the same fault to begin with, as motion gives it: then no exemplar tells what is wrong.
+    examples all masks have the same fault to begin with, as motion gives it, and in half of them they hold the object's
+    shadow: then no exemplar tells what is wrong.
 
     Parameters
     ----------
@@ -131,7 +133,8 @@ def matching_example(
             ]
         )
     else:
-        rough = _damaged(truth, others, rng, targets)
+        shadow = np.asarray(source.shadows[scene][frames] == object_id)
+        rough = _damaged(truth, shadow, others, rng, targets)
     chosen = [
         _target(source, scene, int(frames[index]), index, rough[index], truth[index], others[index], rng)
         for index in range(min(targets, len(frames)))
@@ -182,11 +185,16 @@ def _box(rough: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> Box:
     return whole(truth.shape) if found is None or choice > 0.95 else found
 
 
-def _damaged(truth: np.ndarray, others: np.ndarray, rng: np.random.Generator, targets: int) -> np.ndarray:
+def _damaged(
+    truth: np.ndarray, shadow: np.ndarray, others: np.ndarray, rng: np.random.Generator, targets: int
+) -> np.ndarray:
     share, strength = float(rng.uniform(0, 0.6)), float(rng.uniform(0.2, 1.4))
     rough = truth.copy()
+    if rng.random() < _WITH_SHADOW:
+        # What an object throws moves as it does.
+        rough |= shadow
     if rng.random() < _LASTING_SHARE:
-        rough = damage_throughout(truth.astype(np.uint8), rng, LASTING, float(rng.uniform(0.2, 1))) > 0
+        rough = damage_throughout(rough.astype(np.uint8), rng, LASTING, float(rng.uniform(0.2, 1))) > 0
     for index in range(len(rough)):
         if rng.random() < (0.67 if index < targets else share):
             rough[index] = damage_plane(rough[index], rng, strength, others[index])

@@ -57,7 +57,7 @@ def render_microscopy(rng: np.random.Generator, options: SceneOptions, most: int
         frames[t] = look(planes)
         centres += speeds[:, None] * np.stack([np.cos(headings), np.sin(headings)], 1)
         headings += rng.normal(0, 0.3, count)
-    return Scene(frames, labels, whole, np.arange(count, 0, -1))
+    return Scene(frames, labels, whole, np.arange(count, 0, -1), np.zeros_like(labels))
 
 
 class _Look:

@@ -32,6 +32,8 @@ class FeatureSet:
         (N, T, y, x, 3) uint8, colours changed as cameras change them.
     labels : ndarray
         (N, T, y, x) uint8.
+    shadows : ndarray
+        (N, T, y, x) uint8, whose shadow or reflection is seen, 0 for none.
     levels : tuple of ndarray
         (N, T, c, y / s, x / s) float16 for strides s of 2 to 32.
     rough : ndarray or None
@@ -40,6 +42,7 @@ class FeatureSet:
 
     frames: np.ndarray
     labels: np.ndarray
+    shadows: np.ndarray
     levels: tuple[np.ndarray, ...]
     rough: np.ndarray | None = None
 
@@ -51,8 +54,10 @@ class FeatureSet:
         """Open what :func:`write_features` finished writing."""
         count = json.loads((folder / "views.json").read_text())["done"]
         levels = (np.load(folder / f"level_{stride}.npy", mmap_mode="r")[:count] for stride in LEVEL_STRIDES)
-        frames, labels = (np.load(folder / f"{name}.npy", mmap_mode="r")[:count] for name in ("frames", "labels"))
-        return cls(frames, labels, tuple(levels), rough)
+        frames, labels, shadows = (
+            np.load(folder / f"{name}.npy", mmap_mode="r")[:count] for name in ("frames", "labels", "shadows")
+        )
+        return cls(frames, labels, shadows, tuple(levels), rough)
 
 
 def write_features(
@@ -74,9 +79,10 @@ def write_features(
     arrays = _open_arrays(folder, len(scenes), scenes.frames.shape[1])
     for index in range(done, len(scenes)):
         rng = np.random.default_rng([seed, index])
-        images, labels = _view(np.asarray(scenes.frames[index]), np.asarray(scenes.labels[index]), rng, part)
+        images, labels, shadows = _view(scenes, index, rng, part)
         seen = _recoloured(images, rng)
-        arrays["frames"][index], arrays["labels"][index] = (seen * 255).round().permute(0, 2, 3, 1).byte(), labels
+        arrays["frames"][index] = (seen * 255).round().permute(0, 2, 3, 1).byte()
+        arrays["labels"][index], arrays["shadows"][index] = labels, shadows
         with torch.inference_mode(), autocast(device, inference_dtype(device)):
             pyramid = backbone(seen.to(device).contiguous(memory_format=torch.channels_last))
         for stride, level in zip(LEVEL_STRIDES, pyramid, strict=True):
@@ -93,6 +99,7 @@ def _open_arrays(folder: Path, count: int, frames: int) -> dict[str, np.memmap[A
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "frames": ((count, frames, height, width, 3), np.uint8),
         "labels": ((count, frames, height, width), np.uint8),
+        "shadows": ((count, frames, height, width), np.uint8),
     }
     for stride, channels in zip(LEVEL_STRIDES, LEVEL_CHANNELS, strict=True):
         shapes[f"level_{stride}"] = (count, frames, channels, height // stride, width // stride), np.float16
@@ -107,21 +114,21 @@ def _open_arrays(folder: Path, count: int, frames: int) -> dict[str, np.memmap[A
     }
 
 
-def _view(
-    frames: np.ndarray, labels: np.ndarray, rng: np.random.Generator, part: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    if frames.shape[1:3] == FEATURE_SIZE:
-        return frames, labels
+def _view(scenes: SceneSet, index: int, rng: np.random.Generator, part: bool) -> list[np.ndarray]:
+    """Return frames, labels and shadows of a scene, at the size of the features."""
+    planes = [np.asarray(array[index]) for array in (scenes.frames, scenes.labels, scenes.shadows)]
+    if planes[0].shape[1:3] == FEATURE_SIZE:
+        return planes
     height, width = FEATURE_SIZE
     if part:
-        top, left = (
-            int(rng.integers(full - kept + 1)) for full, kept in zip(frames.shape[1:3], FEATURE_SIZE, strict=True)
-        )
-        window = (slice(None), slice(top, top + height), slice(left, left + width))
-        return frames[window], labels[window]
-    smaller = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
-    nearest = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST) for plane in labels])
-    return smaller, nearest
+        full = planes[0].shape[1:3]
+        top, left = (int(rng.integers(length - kept + 1)) for length, kept in zip(full, FEATURE_SIZE, strict=True))
+        return [plane[:, top : top + height, left : left + width] for plane in planes]
+    hows = (cv2.INTER_AREA, cv2.INTER_NEAREST, cv2.INTER_NEAREST)
+    return [
+        np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in plane])
+        for plane, how in zip(planes, hows, strict=True)
+    ]
 
 
 def _recoloured(images: np.ndarray, rng: np.random.Generator) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .paths import Path2D, camera_path, object_path, smooth_field
 from .photos import PhotoLibrary
+from .shadows import draw_light
 from .sprites import Sprite, animate, sprite_from_library, sprite_from_texture
 
 
@@ -28,12 +29,15 @@ class Scene:
         (T, Q, Y, X) bool, the whole of each object, hidden parts included.
     order : ndarray
         (Q,) ids from back to front.
+    shadows : ndarray
+        (T, Y, X) uint8, the object whose shadow or reflection is seen on the background, 0 for none.
     """
 
     frames: np.ndarray
     labels: np.ndarray
     amodal: np.ndarray
     order: np.ndarray
+    shadows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
     frames = np.empty((options.frames, height, width, 3), np.uint8)
     labels = np.zeros((options.frames, height, width), np.uint8)
     amodal = np.zeros((options.frames, count, height, width), bool)
-    shadows = rng.random() < 0.4
+    shadows = np.zeros_like(labels)
+    light = draw_light(rng)
     animations = [animate(sprite, rng, options.speed) for sprite, _ in sprites]
     post_front = [int(rng.integers(0, count + 1)) for _ in posts]
     for t in range(options.frames):
@@ -109,6 +114,7 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
                 if depth == layer:
                     alpha = _paste(image, *post(t))
                     labels[t][alpha > 0.5] = 0
+                    shadows[t][alpha > 0.5] = 0
             if layer == count:
                 break
             path = sprites[layer][1]
@@ -118,15 +124,16 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
             matrix = path.matrix(t, texture.shape[:2])
             velocity = path.velocity(t)
             warped, alpha = warp(texture, opacity, matrix, options.size, velocity * path.shutter)
-            if shadows:
-                _cast_shadow(image, alpha)
+            if light is not None:
+                shadows[t][light.cast(image, warped, alpha)] = layer + 1
             blend(image, warped, alpha)
             inside = alpha > 0.5
             amodal[t, layer] = inside
             labels[t][inside] = layer + 1
+            shadows[t][inside] = 0
         frames[t] = np.clip(image, 0, 255).astype(np.uint8)
     frames = _camera_look(frames, rng)
-    return Scene(frames, labels, amodal, np.arange(1, count + 1))
+    return Scene(frames, labels, amodal, np.arange(1, count + 1), shadows)
 
 
 @dataclass(frozen=True)
@@ -278,14 +285,6 @@ def blend(image: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> None:
 def _paste(image: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     blend(image, layer, alpha)
     return alpha
-
-
-def _cast_shadow(image: np.ndarray, alpha: np.ndarray) -> None:
-    height = alpha.shape[0]
-    shifted = cv2.warpAffine(
-        alpha, np.array([[1, 0.3, -0.1 * height], [0, 0.6, 0.45 * height]], np.float32), alpha.shape[::-1]
-    )
-    image *= 1 - 0.4 * cv2.GaussianBlur(shifted, (0, 0), 3)[..., None]
 
 
 def _camera_look(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,8 @@ import numpy as np
 from .paths import smooth_field
 from .photos import PhotoLibrary
 
+_WITH_LIMBS = 0.45
+
 
 @dataclass(frozen=True)
 class Sprite:
@@ -67,7 +69,7 @@ def sprite_from_library(
 def sprite_from_texture(
     library: PhotoLibrary, rng: np.random.Generator, size: tuple[int, int], extents: Extents
 ) -> Sprite:
-    """Fill a random smooth shape with a piece of a photograph."""
+    """Fill a random smooth shape, often with thin limbs, with a piece of a photograph."""
     longest = max(_random_extent(rng, size, extents), 10)
     height, width = int(longest), max(int(longest * rng.uniform(0.3, 1.0)), 8)
     if rng.random() < 0.5:
@@ -79,7 +81,37 @@ def sprite_from_texture(
     texture = cv2.resize(photo[top : top + rows, left : left + columns], (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         texture = np.clip(texture * rng.uniform(0.5, 1.5, 3), 0, 255).astype(np.uint8)
+    if rng.random() < _WITH_LIMBS:
+        return _with_limbs(Sprite(texture, random_shape(rng, (height, width))), rng)
     return Sprite(texture, random_shape(rng, (height, width)))
+
+
+def _with_limbs(body: Sprite, rng: np.random.Generator) -> Sprite:
+    """Give a body tails, legs, sticks and fins: thin, of a tone of their own, some of them translucent."""
+    height, width = body.alpha.shape
+    margin = int(0.4 * max(height, width))
+    image = cv2.copyMakeBorder(body.image, margin, margin, margin, margin, cv2.BORDER_REFLECT)
+    alpha = cv2.copyMakeBorder(body.alpha, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
+    limbs = np.zeros_like(alpha)
+    middle = np.array([alpha.shape[1], alpha.shape[0]]) / 2
+    for _ in range(int(rng.integers(1, 5))):
+        angle, bend = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.35)
+        reach = rng.uniform(0.75, 1.25) * np.array([width, height]) / 2
+        tip = middle + reach * (np.cos(angle), np.sin(angle))
+        knee = middle + 0.6 * reach * (np.cos(angle + bend), np.sin(angle + bend))
+        opacity = int(rng.uniform(150, 256)) if rng.random() < 0.5 else 255
+        if rng.random() < 0.35:
+            beside = middle + reach * (np.cos(angle + 0.35), np.sin(angle + 0.35))
+            cv2.fillPoly(limbs, [np.round([middle, tip, beside]).astype(np.int32)], opacity, cv2.LINE_AA)
+        else:
+            thickness = max(round(float(rng.uniform(0.015, 0.08)) * max(height, width)), 1)
+            cv2.polylines(
+                limbs, [np.round([middle, knee, tip]).astype(np.int32)], False, opacity, thickness, cv2.LINE_AA
+            )
+    beyond = alpha < 128
+    tone = np.clip(image * rng.uniform(0.5, 1.5), 0, 255) if rng.random() < 0.5 else image
+    image[beyond] = tone[beyond].astype(np.uint8)
+    return Sprite(image, np.maximum(alpha, limbs))
 
 
 def random_shape(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
