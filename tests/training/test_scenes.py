@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from napari_appearrefine.training.dataset import SceneSet, render_scenes
 from napari_appearrefine.training.photos import PhotoLibrary
 from napari_appearrefine.training.samples import render_cells, render_crossing
 from napari_appearrefine.training.scenes import SceneOptions, render_scene
-from napari_appearrefine.training.trainer import train_network
+from napari_appearrefine.training.trainer import missed_share, train_network
 
 SMALL = SceneOptions(frames=3, size=(96, 128), objects=(1, 2))
 
@@ -81,9 +83,37 @@ def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
     a, b = SceneSet.open(tmp_path / "whole"), SceneSet.open(tmp_path / "cut")
     assert np.array_equal(a.frames, b.frames)
     assert np.array_equal(a.cues, b.cues)
-    drawn = motion_batch(a, np.random.default_rng(0), 2)
+    drawn = motion_batch([a, b], np.random.default_rng(0), 2)
     assert drawn.images.shape == (2, 3, 96, 128)
-    assert drawn.cues.shape[-2:] == drawn.target.shape[-2:] == (48, 64)
+    assert drawn.cues.shape[-2:] == drawn.target.shape[-2:] == drawn.objects.shape[-2:] == (48, 64)
+    assert drawn.objects.any()
+    assert (drawn.target[:, 0][drawn.objects > 0] > 0).all()
+
+
+def test_what_stands_still_is_no_object(photos):
+    nothing_moves = SceneOptions(frames=3, size=(96, 128), objects=(0, 0), layers=1.0, posts=1.0)
+    library = PhotoLibrary.open(photos)
+    scene = render_scene(library, np.random.default_rng(2), nothing_moves)
+    assert not scene.labels.any()
+    bare = render_scene(library, np.random.default_rng(2), replace(nothing_moves, layers=0.0))
+    assert not np.array_equal(scene.frames, bare.frames)
+
+
+def test_a_small_object_missed_costs_as_much_as_a_large_one():
+    objects = torch.zeros(1, 40, 60, dtype=torch.int64)
+    objects[0, 2:38, 2:30], objects[0, 10:16, 45:52], objects[0, 30:32, 50:52] = 1, 2, 3
+
+    def share(*found):
+        logits = torch.full((1, 1, 40, 60), -20.0)
+        for object_id in found:
+            logits[0, 0][objects[0] == object_id] = 20.0
+        return float(missed_share(logits, objects))
+
+    assert share(1, 2) == pytest.approx(0, abs=1e-6)
+    assert share(1) == pytest.approx(0.5)
+    assert share(2) == pytest.approx(0.5)
+    assert share() == pytest.approx(1)
+    assert float(missed_share(torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))) == 0
 
 
 def test_an_object_gets_its_own_part_of_the_foreground():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,28 +17,52 @@ from .dataset import SceneSet
 
 @dataclass(frozen=True)
 class MotionBatch:
-    """Frames with their motion and truth: (b, 3, h, w), (b, C, h / 2, w / 2) and (b, 1, h / 2, w / 2) floats."""
+    """Frames with their motion and truth, on grids of the frame's size and of half of it.
+
+    Parameters
+    ----------
+    images : Tensor
+        (b, 3, h, w) float.
+    cues : Tensor
+        (b, C, h / 2, w / 2) float.
+    target : Tensor
+        (b, 1, h / 2, w / 2) float, the share of each pixel that moving objects cover.
+    objects : Tensor
+        (b, h / 2, w / 2) int64, which object a pixel belongs to, 0 for none.
+    """
 
     images: Tensor
     cues: Tensor
     target: Tensor
+    objects: Tensor
 
 
-def motion_batch(scenes: SceneSet, rng: np.random.Generator, size: int, augment: bool = True) -> MotionBatch:
-    """Draw frames at random, with their cues."""
+def motion_batch(scenes: Sequence[SceneSet], rng: np.random.Generator, size: int, augment: bool = True) -> MotionBatch:
+    """Draw frames at random, with their cues; every scene is as likely as any other.
+
+    Frames in the middle of a scene are drawn more often: as in a long video, they have neighbours on both sides.
+    """
+    counts = [len(each) for each in scenes]
+    places = rng.choice(len(scenes), size, p=np.array(counts) / sum(counts))
+    drawn = [_motion_sample(scenes[int(place)], rng, augment) for place in places]
+    images, cues, target, objects = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return MotionBatch(images, cues, target, objects)
+
+
+def _motion_sample(scenes: SceneSet, rng: np.random.Generator, augment: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if scenes.cues is None:
         raise ValueError("these scenes were rendered without motion cues")
-    images, cues, labels = [], [], []
-    for scene in rng.integers(len(scenes), size=size):
-        frame = int(rng.integers(scenes.frames.shape[1]))
-        image = torch.from_numpy(np.array(scenes.frames[scene, frame])).permute(2, 0, 1).float() / 255
-        images.append(recolour(image, rng) if augment else image)
-        cues.append(torch.from_numpy(scenes.cues[scene, frame].astype(np.float32)))
-        labels.append(torch.from_numpy(np.asarray(scenes.labels[scene, frame]) > 0).float())
-    batch = torch.stack(images), torch.stack(cues), F.avg_pool2d(torch.stack(labels)[:, None], 2)
-    if augment and rng.random() < 0.5:
-        batch = batch[0].flip(-1), mirror_cues(batch[1]), batch[2].flip(-1)
-    return MotionBatch(*batch)
+    scene = int(rng.integers(len(scenes)))
+    frame = int(rng.integers(scenes.frames.shape[1], size=2).sum()) // 2
+    image = torch.from_numpy(np.array(scenes.frames[scene, frame])).permute(2, 0, 1).float() / 255
+    cues = torch.from_numpy(scenes.cues[scene, frame].astype(np.float32))
+    labels = torch.from_numpy(np.array(scenes.labels[scene, frame]))
+    if augment:
+        image = recolour(image, rng)
+        if rng.random() < 0.5:
+            image, cues, labels = image.flip(-1), mirror_cues(cues[None])[0], labels.flip(-1)
+    covered = F.avg_pool2d((labels > 0).float()[None], 2)
+    return image, cues, covered, labels[::2, ::2].long()
 
 
 def flow_plane(foreground: np.ndarray, labels: np.ndarray, object_id: int) -> np.ndarray:

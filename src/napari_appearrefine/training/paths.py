@@ -102,10 +102,17 @@ def camera_path(rng: np.random.Generator, frames: int, size: tuple[int, int], sp
     )
 
 
-def object_path(rng: np.random.Generator, frames: int, size: tuple[int, int], camera: Path2D, speed: float) -> Path2D:
+def object_path(
+    rng: np.random.Generator,
+    frames: int,
+    size: tuple[int, int],
+    camera: Path2D,
+    speed: float,
+    pace: tuple[float, float] = (0.6, 9.0),
+) -> Path2D:
     """Return an object's path: its own motion, on top of the camera's or followed by the camera."""
     height, width = size
-    step = float(np.exp(rng.uniform(np.log(0.6), np.log(9.0)))) * speed
+    step = float(np.exp(rng.uniform(*np.log(pace)))) * speed
     x = smooth_walk(rng, frames, step, 0.93)
     y = smooth_walk(rng, frames, step * rng.uniform(0.1, 0.8), 0.93)
     if frames > 3 and rng.random() < 0.25:

@@ -22,9 +22,18 @@ from .dataset import SceneSet, render_scenes
 from .matching_examples import MatchingExample, matching_example
 from .scene_features import FEATURE_SIZE, FeatureSet, write_features
 from .scenes import SceneOptions
-from .trainer import TrainingStep, matching_logits, motion_logits, segmentation_loss, train_network
+from .trainer import (
+    TrainingStep,
+    matching_logits,
+    missed_share,
+    motion_logits,
+    segmentation_loss,
+    train_network,
+)
 
 _VALIDATION_BATCHES = 20
+_WHOLE_OBJECTS = 0.4
+"""Weight of objects missed, each counted alike, beside that of pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +47,24 @@ class SceneRecipe:
     microscopy: bool = False
 
 
+_LARGE_OBJECTS = SceneOptions(
+    frames=12, objects=(1, 3), parallax=0.4, extents=(0.35, 1.3), pace=(0.3, 6.0), layers=0.25, posts=0.4
+)
+_MANY_OBJECTS = SceneOptions(
+    frames=12, objects=(2, 6), parallax=0.5, extents=(0.12, 0.8), pace=(0.3, 9.0), layers=0.3, posts=0.5
+)
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 
 RECIPES = {
     "motion": SceneRecipe(440, 1, SceneOptions(frames=8), with_cues=True),
-    "motion_plain": SceneRecipe(
-        400, 3, SceneOptions(frames=8, objects=(1, 3), parallax=0.3, extents=(0.2, 1.1)), with_cues=True
-    ),
+    "motion_large": SceneRecipe(240, 8, _LARGE_OBJECTS, with_cues=True),
+    "motion_many": SceneRecipe(240, 9, _MANY_OBJECTS, with_cues=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
     "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), with_cues=True),
+    "held_large": SceneRecipe(24, 108, _LARGE_OBJECTS, with_cues=True),
+    "held_many": SceneRecipe(24, 109, _MANY_OBJECTS, with_cues=True),
     "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
     "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),
 }
@@ -130,8 +146,8 @@ def train_motion(
 ) -> Iterator[TrainingStep]:
     """Train the motion network; ``folder/average.pt`` holds the result.
 
-    It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of
-    weaker parallax and larger objects are mixed in, at a lower rate.
+    It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
+    objects and of many objects are mixed in, at a lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
@@ -139,19 +155,22 @@ def train_motion(
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    names = ["motion", "motion_plain"] if start else ["motion"]
-    held = SceneSet.open(scenes / "held_motion")
+    names = ["motion", "motion_large", "motion_many"] if start else ["motion"]
+    learned = [SceneSet.open(scenes / name) for name in names]
+    held = [SceneSet.open(scenes / f"held_{name.removeprefix('motion_')}") for name in names]
 
     def logits_of(net: MotionNetwork, drawn: MotionBatch) -> Tensor:
         with autocast(device, inference_dtype(device)):
             return motion_logits(net, backbone, drawn)
 
     def to_device(drawn: MotionBatch) -> MotionBatch:
-        return MotionBatch(_put(drawn.images, device), _put(drawn.cues, device), drawn.target.to(device))
+        target, objects = drawn.target.to(device), drawn.objects.to(device)
+        return MotionBatch(_put(drawn.images, device), _put(drawn.cues, device), target, objects)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
-        drawn = to_device(motion_batch(SceneSet.open(scenes / str(rng.choice(names))), rng, batch))
-        return segmentation_loss(logits_of(network, drawn), drawn.target)
+        drawn = to_device(motion_batch(learned, rng, batch))
+        logits = logits_of(network, drawn)
+        return segmentation_loss(logits, drawn.target) + _WHOLE_OBJECTS * missed_share(logits, drawn.objects)
 
     def validate(net: MotionNetwork) -> float:
         found = []

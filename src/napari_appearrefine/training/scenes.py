@@ -12,7 +12,7 @@ import numpy as np
 from .paths import Path2D, camera_path, object_path, smooth_field
 from .photos import PhotoLibrary
 from .shadows import draw_light
-from .sprites import Sprite, animate, sprite_from_library, sprite_from_texture
+from .sprites import Sprite, animate, row_of_posts, sprite_from_library, sprite_from_texture
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ class SceneOptions:
         Largest share by which nearer or farther parts of the background move more or less.
     extents : tuple of float
         Smallest and largest length of an object, as a share of the height.
+    pace : tuple of float
+        Slowest and fastest an object typically moves, pixels a frame at a speed of 1.
+    layers : float
+        Share of the scenes in which something stands still before or behind the rest.
+    posts : float
+        Share of these layers that are rows of posts.
     """
 
     frames: int = 8
@@ -66,6 +72,9 @@ class SceneOptions:
     speed: float = 1.0
     parallax: float = 0.7
     extents: tuple[float, float] = (0.12, 0.95)
+    pace: tuple[float, float] = (0.6, 9.0)
+    layers: float = 0.35
+    posts: float = 0.0
 
 
 def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: SceneOptions | None = None) -> Scene:
@@ -87,7 +96,7 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
     background = _background(photo, scale, rng, options, camera)
     sprites: list[tuple[Sprite, Path2D]] = []
     for _ in range(count):
-        path = object_path(rng, options.frames, options.size, camera, options.speed)
+        path = object_path(rng, options.frames, options.size, camera, options.speed, options.pace)
         if home and not sprites:
             sprites.append((home.sprite, path.placed_at(home.place)))
             continue
@@ -227,25 +236,26 @@ def _static_layers(
     library: PhotoLibrary, rng: np.random.Generator, options: SceneOptions, camera: Path2D
 ) -> list[Callable[[int], tuple[np.ndarray, np.ndarray]]]:
     """Layers that stand still in the world but, being nearer, move more in the image: not objects."""
-    if rng.random() > 0.35:
+    if rng.random() > options.layers:
         return []
+    height, width = options.size
     layers: list[Callable[[int], tuple[np.ndarray, np.ndarray]]] = []
-    for _ in range(int(rng.integers(1, 3))):
-        use_cut_out = rng.random() < 0.5 and len(library.cut_outs) > 0
-        sprite = (sprite_from_library if use_cut_out else sprite_from_texture)(
-            library, rng, options.size, options.extents
+
+    def draw(sprite: Sprite, place: np.ndarray, near: float, t: int) -> tuple[np.ndarray, np.ndarray]:
+        path = Path2D.fixed(
+            place[0] + camera.x[t] * near, place[1] + camera.y[t] * near, camera.angle[t], camera.scale[t], sprite
         )
-        height, width = options.size
+        return warp(sprite.image, sprite.alpha, path.matrix(0, sprite.alpha.shape, options.size), options.size)
+
+    for _ in range(int(rng.integers(1, 3))):
+        if options.posts and rng.random() < options.posts:
+            sprite = row_of_posts(library, rng, options.size)
+        elif rng.random() < 0.5 and library.cut_outs:
+            sprite = sprite_from_library(library, rng, options.size, options.extents)
+        else:
+            sprite = sprite_from_texture(library, rng, options.size, options.extents)
         place = rng.uniform(-0.5, 0.5, 2) * (width, height)
-        near = float(rng.uniform(0.7, 2.0))
-
-        def draw(sprite: Sprite, place: np.ndarray, near: float, t: int) -> tuple[np.ndarray, np.ndarray]:
-            path = Path2D.fixed(
-                place[0] + camera.x[t] * near, place[1] + camera.y[t] * near, camera.angle[t], camera.scale[t], sprite
-            )
-            return warp(sprite.image, sprite.alpha, path.matrix(0, sprite.alpha.shape, options.size), options.size)
-
-        layers.append(partial(draw, sprite, place, near))
+        layers.append(partial(draw, sprite, place, float(rng.uniform(0.7, 2.0))))
     return layers
 
 

@@ -30,7 +30,7 @@ from .recipe import (
 from .trainer import TrainingStep
 
 PARTS = ("motion", "matching", "all")
-DEFAULT_STEPS = {"motion": 1800, "motion_plain": 500, "matching": 8500}
+DEFAULT_STEPS = {"motion": 1800, "motion_further": 1300, "matching": 8500}
 
 
 def train_builtin(
@@ -77,7 +77,7 @@ def train_builtin(
     if part not in PARTS:
         raise UserError(f"There is no network {part!r} to train; choose one of {', '.join(PARTS)}.")
     first = folder / "motion" / "average.pt"
-    averages = {"motion": folder / "motion_plain" / "average.pt", "matching": folder / "matching" / "average.pt"}
+    averages = {"motion": folder / "motion_further" / "average.pt", "matching": folder / "matching" / "average.pt"}
     if part == "matching" and not averages["motion"].exists():
         raise UserError(f"{folder} holds no trained motion network; train motion first, or all.")
     if not any(photos.rglob("*.jpg")):
@@ -90,9 +90,9 @@ def train_builtin(
         yield from _progress("Training the motion network", running)
         for name in ("motion", "held_motion"):
             yield from write_flow_masks(folder / "scenes", name, first, device)
-        count = steps or DEFAULT_STEPS["motion_plain"]
+        count = steps or DEFAULT_STEPS["motion_further"]
         running = train_motion(
-            folder / "scenes", folder / "motion_plain", device, steps=count, seed=seed, resume=resume, start=first
+            folder / "scenes", folder / "motion_further", device, steps=count, seed=seed, resume=resume, start=first
         )
         yield from _progress("Training the motion network further", running)
     if part in ("matching", "all"):

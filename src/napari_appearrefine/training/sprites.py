@@ -114,6 +114,22 @@ def _with_limbs(body: Sprite, rng: np.random.Generator) -> Sprite:
     return Sprite(image, np.maximum(alpha, limbs))
 
 
+def row_of_posts(library: PhotoLibrary, rng: np.random.Generator, size: tuple[int, int]) -> Sprite:
+    """Stand thin posts side by side, wider and higher than the picture: poles, trunks, the bars of a fence."""
+    height, width = int(size[0] * rng.uniform(0.6, 2.0)), int(size[1] * 1.6)
+    photo = library.photos[int(rng.integers(len(library.photos)))]
+    image = cv2.resize(photo, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        image[:] = rng.integers(0, 256, 3)
+    alpha = np.zeros((height, width), np.uint8)
+    lean = rng.uniform(-0.1, 0.1)
+    for _ in range(int(rng.integers(2, 12))):
+        foot, thickness = rng.uniform(0, width), int(rng.integers(2, 14))
+        top = foot + (lean + rng.normal(0, 0.02)) * height
+        cv2.line(alpha, (int(foot), height), (int(top), 0), 255, thickness, cv2.LINE_AA)
+    return Sprite(image, alpha)
+
+
 def random_shape(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Draw a random closed shape, smooth, lobed or angular, as (Y, X) uint8 of 0 and 255."""
     height, width = size

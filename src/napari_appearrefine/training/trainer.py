@@ -24,6 +24,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _AVERAGE = 0.998
 _CHECKPOINT_EVERY = 100
+_SMALLEST_OBJECT = 30
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,26 @@ def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
     overlap = 2 * (probability * target).sum((1, 2, 3)) + 50
     dice = 1 - overlap / (probability.sum((1, 2, 3)) + target.sum((1, 2, 3)) + 50)
     return (2 * cross_entropy + dice).mean()
+
+
+def missed_share(logits: Tensor, objects: Tensor) -> Tensor:
+    """Return the share of an object that is missed, in the mean over the objects of a batch, however small.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (b, 1, h, w).
+    objects : Tensor
+        (b, h, w) int64, which object a pixel belongs to, 0 for none; those of a few pixels do not count.
+    """
+    ids = int(objects.max()) + 1
+    place = objects + ids * torch.arange(len(objects), device=objects.device)[:, None, None]
+    area = place.flatten().bincount(minlength=ids * len(objects))
+    probability = logits.float().sigmoid().flatten()
+    found = torch.zeros(len(area), device=logits.device).index_add(0, place.flatten(), probability)
+    counted = area >= _SMALLEST_OBJECT
+    counted[::ids] = False
+    return (1 - found[counted] / area[counted]).sum() / counted.sum().clamp(min=1)
 
 
 def motion_logits(network: MotionNetwork, backbone: Backbone, batch: MotionBatch) -> Tensor:

@@ -12,7 +12,10 @@ from ..motion_cues import GAPS, MotionCues
 from .backbone import LEVEL_CHANNELS
 from .blocks import Block
 
-CUE_CHANNELS = 3 * len(GAPS) + 2
+_CAMERA_GAPS = (0, 2)
+"""Places in ``GAPS``: one near and one far; the opposite gaps show the same camera turned round."""
+CUE_CHANNELS = 3 * len(GAPS) + 2 + 2 * len(_CAMERA_GAPS)
+_SIDEWAYS = [3 * gap for gap in range(len(GAPS))] + [CUE_CHANNELS - 2 * place for place in (2, 1)]
 _FLOW_CHANNELS = (24, 32, 48, 64, 96)
 _IMAGE_CHANNELS = (12, 16, 32, 64, 96)
 _DECODER_CHANNELS = (24, 40, 64, 96)
@@ -23,7 +26,8 @@ def cue_channels(cues: MotionCues) -> np.ndarray:
 
     For each gap the residual flow in units of the background's noise, compressed by asinh so that
     a running dog and a crawling snail look alike, and the inconsistency; then the texture and the
-    logarithm of the noise at the first gap.
+    logarithm of the noise at the first gap; then the camera's motion, near and far, in the same units: what
+    stands nearer or farther than the rest moves along with it, and under a resting camera not at all.
 
     Returns
     -------
@@ -39,13 +43,18 @@ def cue_channels(cues: MotionCues) -> np.ndarray:
         channels.append(np.log1p(cv2.resize(missed, half, interpolation=cv2.INTER_AREA)))
     channels.append(np.log1p(cv2.resize(cues.texture, half, interpolation=cv2.INTER_AREA)) * 0.5)
     channels.append(np.full(half[::-1], np.log(float(cues.scale[0]) + 0.05), np.float32))
+    for gap in _CAMERA_GAPS:
+        # Where flow is not believed, no motion of the camera is told from it either.
+        camera = (cues.flow[gap] - cues.residual[gap]) * cues.confidence[..., None]
+        small = cv2.resize(camera, half, interpolation=cv2.INTER_AREA)
+        channels += list(np.arcsinh(small / (cues.scale[gap] + 0.3)).transpose(2, 0, 1) * 0.5)
     return np.stack(channels).astype(np.float16)
 
 
 def mirror_cues(cues: Tensor) -> Tensor:
     """Mirror cue channels (b, c, h, w) left to right: the horizontal flow changes its sign."""
     flipped = cues.flip(-1).clone()
-    flipped[:, [3 * gap for gap in range(len(GAPS))]] *= -1
+    flipped[:, _SIDEWAYS] *= -1
     return flipped
 
 
