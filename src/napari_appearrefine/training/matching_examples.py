@@ -20,7 +20,7 @@ _SMALLEST_OBJECT = 24
 _KEY_LEVELS = 2
 _FROM_FLOW = 0.7
 _LASTING_SHARE = 0.5
-_WITH_SHADOW = 0.5
+_WITH_SHADOW = 0.25
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def matching_example(
 
     Masks are the truth, damaged as masks from motion are, or what the motion network really made of
     the scene, or, for a third of the target frames, the truth itself, which is to be kept. In half of the
-    examples all masks have the same fault to begin with, as motion gives it, and in half of them they hold the object's
+    examples all masks have the same fault to begin with, as motion gives it, and in a quarter of them they hold the object's
     shadow: then no exemplar tells what is wrong.
 
     Parameters
