@@ -18,8 +18,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-# Before napari is imported: its settings of a person's own are none of the measurement's business.
+# Before napari is imported: neither its settings of a person's own nor results of earlier runs are the measurement's
+# business.
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+os.environ["NAPARI_APPEARREFINE_CACHE"] = tempfile.mkdtemp()
 
 import napari
 import numpy as np

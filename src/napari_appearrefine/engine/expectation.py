@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds a frame of 240 x 432 pixels on two processor cores, with one object, for a computer that has run nothing yet.
 _USUAL_PACE = {
-    ("flow masks", "builtin", "dis"): 0.11,
-    ("refinement", "builtin", "network", "own"): 0.15,
+    ("flow masks", "builtin", "dis"): 0.10,
+    ("refinement", "builtin", "network", "own"): 0.12,
     ("refinement", "published", "network", "own"): 0.6,
 }
 _WORKING_PIXELS = 240 * 432
