@@ -38,7 +38,7 @@ def clip_of(frames: int, height: int = 480, width: int = 854) -> Clip:
 def test_a_computer_that_ran_nothing_says_so() -> None:
     expected = expected_refinement(clip_of(100), 1, RefineParameters())
     assert not expected.measured
-    assert str(expected).startswith("Refining 100 frames, 1 object: at most about 27 s (on two processor cores;")
+    assert str(expected).startswith("Refining 100 frames, 1 object: at most about 21 s (on two processor cores;")
     assert str(expected).endswith(" GB of memory")
     unknown = expected_refinement(clip_of(100), 1, replace(PARAMETERS, edges="sam"))
     assert unknown.seconds is None
