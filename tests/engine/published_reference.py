@@ -75,4 +75,4 @@ def inputs_of(frames: np.ndarray, labels: np.ndarray) -> ClipInputs:
     """What the pipeline would give the model of a clip, features computed by the model itself."""
     clip, model = Clip(frames), filled_model()
     reuse = RunStore(result_bytes=0).start(model, clip, Resources(1 << 29))
-    return ClipInputs(clip, labels, object_areas(labels), reuse.features, reuse)
+    return ClipInputs(clip, labels, object_areas(labels), reuse.prepare_features, reuse)

@@ -154,7 +154,7 @@ def test_frames_that_are_still_are_given_as_they_are(model, fish):
     clip, truth = fish
     masks, _ = damage_clip(truth, np.random.default_rng(3), share_of_frames=1)
     reuse = RunStore().start(model, clip)
-    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.features, reuse, still=frozenset({2, 5}))
+    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.prepare_features, reuse, still=frozenset({2, 5}))
     scores = np.full((len(clip), len(inputs.areas)), 0.7, np.float32)
     exemplars = {key: [0, 4, 8] for key in inputs.areas}
     given = {each.frame: each for each in model.correct(inputs, scores, exemplars)}

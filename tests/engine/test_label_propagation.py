@@ -59,7 +59,7 @@ def carried(video: np.ndarray, masks: np.ndarray, exemplars: dict[int, list[int]
     model = PropagationModel(Unasked(), colour_tokens)
     clip = Clip(grown(video))
     reuse = RunStore().start(model, clip)
-    inputs = ClipInputs(clip, grown(masks), object_areas(masks), reuse.features, reuse)
+    inputs = ClipInputs(clip, grown(masks), object_areas(masks), reuse.prepare_features, reuse)
     events = list(model.correct(inputs, np.zeros((len(video), len(exemplars))), exemplars))
     progress = [event for event in events if isinstance(event, Progress)]
     frames = [event for event in events if isinstance(event, FrameLabels)]
@@ -95,7 +95,7 @@ def test_in_its_exemplars_an_object_keeps_every_pixel() -> None:
     clip = Clip(grown(video))
     model = PropagationModel(Unasked(), colour_tokens)
     reuse = RunStore().start(model, clip)
-    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.features, reuse)
+    inputs = ClipInputs(clip, masks, object_areas(masks), reuse.prepare_features, reuse)
     events = model.correct(inputs, np.zeros((2, 1)), {1: [0]})
     frames: Iterator[FrameLabels] = (event for event in events if isinstance(event, FrameLabels))
     np.testing.assert_array_equal(next(frames).labels, masks[0])

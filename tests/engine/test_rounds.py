@@ -51,7 +51,7 @@ def run(model, masks, rounds, guidance=None, rough=None, exemplars=3):
     clip = Clip(np.zeros((frames, *SIZE, 3), np.uint8))
     rough = masks if rough is None else rough
     areas, reuse = object_areas(masks), RunStore().start(None, clip)
-    inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, "masks", guidance or Guidance())
+    inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, "masks", guidance or Guidance())
     labels, given, outcome = {}, [], None
     before = replace(inputs, masks=rough, areas=object_areas(rough), guidance=inputs.guidance.without_settled())
     scores = np.full((frames, len(areas)), 0.4, np.float32)

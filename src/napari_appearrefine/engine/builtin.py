@@ -170,7 +170,7 @@ class BuiltinModel:
 
         def remembered(weights: Weights) -> list[Memory | None]:
             # Whatever frame comes first needs all witnesses, and would compute one after the other.
-            for _ in side_by_side(unseen, inputs.reuse.prepare_features, self._device, threads):
+            for _ in side_by_side(unseen, inputs.prepare_features, self._device, threads):
                 pass
             unseen.clear()
             return memories(weights)
@@ -341,7 +341,7 @@ class BuiltinModel:
 
         What the truth nearby has to say, if anything, is added to the log-odds.
         """
-        labels, features, size = inputs.labels(frame), inputs.features(frame), self._grid(inputs)
+        labels, features, size = inputs.labels(frame), inputs.prepare_features(frame), self._grid(inputs)
         planes = object_planes(labels, inputs.object_ids, size)
         hints = [
             self._guess(inputs, frame, object_id) if plane is None else plane
@@ -349,7 +349,7 @@ class BuiltinModel:
         ]
 
         def draw() -> tuple[list[Plane | None], list[Plane | None]]:
-            drawn = self._drawer.draw(frame, features, hints, coverage_of_all(planes, size), memories)
+            drawn = self._drawer.draw(frame, features(), hints, coverage_of_all(planes, size), memories)
             known = zip(planes, memories, strict=True)
             # A guess alone is no mask: without a memory nothing confirms it.
             likely = [

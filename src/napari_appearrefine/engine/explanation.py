@@ -112,7 +112,7 @@ def explain_frame(
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
     with closing(store.start(model, clip, resources(parameters))) as reuse:
-        inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, masks_name, guidance or Guidance())
+        inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, masks_name, guidance or Guidance())
         likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
         planes = dict(zip(inputs.object_ids, likely, strict=True))
         return Explanation(frame, inputs.labels(frame), planes, grid, influence)

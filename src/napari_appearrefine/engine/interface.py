@@ -30,8 +30,9 @@ class ClipInputs:
         (T, Y, X) label maps of the video's size.
     areas : dict of int to ndarray
         Object id, ascending, to (T,) areas in pixels, from :func:`core.labels.object_areas`.
-    features : callable
-        Frame index to whatever the model's own ``features`` returned for that frame.
+    prepare_features : callable
+        Frame index to what gives :meth:`features` of that frame, in whatever thread; itself it is called in the
+        thread that reads the video.
     reuse : Reuse
         Finds what earlier runs computed, and keeps what this one does.
     masks_name : str
@@ -46,7 +47,7 @@ class ClipInputs:
     clip: Clip
     masks: FrameSource
     areas: Mapping[int, np.ndarray]
-    features: Callable[[int], Any]
+    prepare_features: Callable[[int], Callable[[], Any]]
     reuse: Reuse
     masks_name: str = "masks"
     guidance: Guidance = field(default_factory=Guidance)
@@ -57,6 +58,10 @@ class ClipInputs:
     def object_ids(self) -> list[int]:
         """Ids of the objects, ascending."""
         return list(self.areas)
+
+    def features(self, frame: int) -> Any:
+        """Return whatever the model's own ``features`` returned for a frame."""
+        return self.prepare_features(frame)()
 
     def planes(self, frame: int, object_ids: Sequence[int] | None = None) -> np.ndarray:
         """Return the masks of one frame as (Q, Y, X) bool, one plane an object."""

@@ -184,7 +184,11 @@ def propagation_model(
 
 
 def _as_judged(inputs: ClipInputs) -> ClipInputs:
-    return replace(inputs, features=lambda frame: inputs.features(frame).base)
+    def prepare(frame: int) -> Callable[[], Any]:
+        features = inputs.prepare_features(frame)
+        return lambda: features().base
+
+    return replace(inputs, prepare_features=prepare)
 
 
 def _builtin_tokens(_image: np.ndarray, features: Any) -> Tokens:

@@ -143,7 +143,7 @@ def refine(
     with closing(store.start(model, clip, available)) as reuse:
         store.computed, store.reused = reuse.computed, reuse.reused
         guidance = _checked(guidance or Guidance(), len(clip))
-        inputs = ClipInputs(clip, masks, areas, reuse.features, reuse, masks_name, guidance)
+        inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, masks_name, guidance)
         scores = yield from _scores(model, inputs, judged, judged_areas)
         rounds = min(parameters.rounds, model.most_rounds)
         rough_areas = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}

@@ -89,7 +89,7 @@ def refine_as_released(
         # An object keeps its id and its place in the network also in a part where it never shows.
         in_part = {object_id: area[part.start : part.stop] for object_id, area in areas.items()}
         with closing(RunStore(result_bytes=0).start(model, frames, _FEATURES)) as reuse:
-            inputs = ClipInputs(frames, SourcePart(masks, part), in_part, reuse.features, reuse, masks_name)
+            inputs = ClipInputs(frames, SourcePart(masks, part), in_part, reuse.prepare_features, reuse, masks_name)
             of_part = yield from model.score(inputs)
             scores.append(of_part)
             best = select_exemplars(of_part, inputs.areas, exemplars)
@@ -129,7 +129,7 @@ def _repaired(
     """Put the labels of another corrector, for masks of the frames' size, in the place of the published one's."""
     with closing(RunStore(result_bytes=0).start(repair, inputs.clip, _FEATURES)) as reuse:
         masks = _MasksAtSize(inputs.masks, inputs.clip.size)
-        inputs = replace(inputs, masks=masks, features=reuse.features, reuse=reuse)
+        inputs = replace(inputs, masks=masks, prepare_features=reuse.prepare_features, reuse=reuse)
         for event in repair.correct(inputs, scores, exemplars):
             if isinstance(event, Progress):
                 yield event

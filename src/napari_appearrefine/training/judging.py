@@ -71,7 +71,7 @@ def _judged(
     areas = object_areas(masks)
     if not areas:
         return
-    scores = run_to_end(model.raw_scores(ClipInputs(clip, masks, areas, reuse.features, reuse)))
+    scores = run_to_end(model.raw_scores(ClipInputs(clip, masks, areas, reuse.prepare_features, reuse)))
     for frame in range(len(clip)):
         for slot, object_id in enumerate(areas):
             mask = masks[frame] == object_id

@@ -97,8 +97,8 @@ def matching_example(
 
     Masks are the truth, damaged as masks from motion are, or what the motion network really made of
     the scene, or, for a third of the target frames, the truth itself, which is to be kept. In half of the
-    examples all masks have the same fault to begin with, as motion gives it, and in a quarter of them they hold the object's
-    shadow: then no exemplar tells what is wrong.
+    examples all masks have the same fault to begin with, as motion gives it, and in a quarter of them they hold the
+    object's shadow: then no exemplar tells what is wrong.
 
     Parameters
     ----------
