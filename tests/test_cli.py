@@ -163,7 +163,9 @@ def test_evaluate_of_the_truth_is_perfect(masks: Path, tmp_path: Path) -> None:
 def test_interrupt_keeps_finished_frames(video: Path, masks: Path, tmp_path: Path) -> None:
     """A real Ctrl-C in a real process, in the middle of the correction."""
     code = (
-        "import time\n"
+        # A process that was started in the background of a script ignores Ctrl-C, and so would its children.
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from napari_appearrefine.engine import refinement\n"
         "from small_clip import UnchangedModel\n"
         "class Slow(UnchangedModel):\n"
