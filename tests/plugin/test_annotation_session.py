@@ -273,6 +273,8 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     panel.objects_fold.set_open(True)
     annotator.press("Shift+S")
     annotator.wait(lambda: panel.session_box.saved_label.text().startswith("Saved beside the video"))
+    # It may have been saved by itself before; what was done since is saved as well by now.
+    annotator.wait(lambda: not panel.workbench.session.is_dirty)
     viewer.layers.clear()
     panel.objects_fold.set_open(False)
     panel.advanced.set_open(True)
