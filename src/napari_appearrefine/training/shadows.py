@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_IN_LIGHT = 0.35
+_OVERCAST = 0.35
 _REFLECTING = 0.15
 _VISIBLE = 0.12
 
@@ -83,7 +83,7 @@ def draw_light(rng: np.random.Generator) -> Light | None:
     softness = float(rng.uniform(0.0, 0.06))
     if kind < _REFLECTING:
         return Light(float(rng.normal(0, 0.03)), float(rng.uniform(0.6, 1.0)), float(strength), softness, 0.0, True)
-    if kind < 1 - _IN_LIGHT:
+    if kind < 1 - _OVERCAST:
         return Light(lean, fall, float(strength), softness, float(contact), False)
     return None
 

@@ -81,9 +81,8 @@ def sprite_from_texture(
     texture = cv2.resize(photo[top : top + rows, left : left + columns], (width, height), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         texture = np.clip(texture * rng.uniform(0.5, 1.5, 3), 0, 255).astype(np.uint8)
-    if rng.random() < _WITH_LIMBS:
-        return _with_limbs(Sprite(texture, random_shape(rng, (height, width))), rng)
-    return Sprite(texture, random_shape(rng, (height, width)))
+    body = Sprite(texture, random_shape(rng, (height, width)))
+    return _with_limbs(body, rng) if rng.random() < _WITH_LIMBS else body
 
 
 def _with_limbs(body: Sprite, rng: np.random.Generator) -> Sprite:

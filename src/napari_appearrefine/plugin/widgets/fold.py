@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QWidget
@@ -40,3 +42,14 @@ class Fold(QCollapsible):
 
     def _on_toggled(self, is_open: bool) -> None:
         self.setText(f"{'▾' if is_open else '▸'}  {self.title}")
+
+
+def which_are_open(folds: Iterable[Fold]) -> dict[str, bool]:
+    """Return the title of each fold and whether it is open."""
+    return {fold.title: fold.isExpanded() for fold in folds}
+
+
+def open_again(folds: Iterable[Fold], opened: Mapping[str, bool]) -> None:
+    """Open and close folds as :func:`which_are_open` told."""
+    for fold in folds:
+        fold.set_open(opened.get(fold.title, False))

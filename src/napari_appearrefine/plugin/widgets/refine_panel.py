@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.layers import Image, Labels
@@ -30,7 +31,7 @@ from ..result_text import describe
 from ..shortcuts import KeyBindings
 from ..time_left import in_words
 from ..workbench import Workbench
-from .fold import Fold
+from .fold import Fold, open_again, which_are_open
 from .key_help import KeyHelp
 from .layer_combo import LayerCombo
 from .objects_box import ObjectsBox
@@ -101,7 +102,8 @@ class RefinePanel(QWidget):
             FlowMaskParameters(), left_out=frozenset({"objects", "device"})
         )
         self._lay_out()
-        self.workbench.session.keep("dock", self._folds, self._show_folds)
+        folds = (self.objects_fold, self.advanced)
+        self.workbench.session.keep("dock", partial(which_are_open, folds), partial(open_again, folds))
 
         self._connections = [
             (self.video_combo.layer_changed, self._on_video_chosen),
@@ -232,13 +234,6 @@ class RefinePanel(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
-
-    def _folds(self) -> dict[str, bool]:
-        return {fold.title: fold.isExpanded() for fold in (self.objects_fold, self.advanced)}
-
-    def _show_folds(self, opened: dict[str, bool]) -> None:
-        for fold in (self.objects_fold, self.advanced):
-            fold.set_open(opened.get(fold.title, False))
 
     def _on_video_chosen(self, layer: Image | None) -> None:
         self.workbench.choose_video(layer)
