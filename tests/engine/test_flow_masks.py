@@ -271,7 +271,7 @@ def test_threshold_finds_what_moves_in_both_directions() -> None:
     residual[:, 20:40, 20:50] = (3, 1)
     residual[:1, 20:40, 50:60] = (3, 1)
     cues = MotionCues((1, -1, 4, -4), residual, residual, np.zeros((4, 64, 80)), np.full(4, 0.1), *np.ones((2, 64, 80)))
-    probability = ThresholdForeground().foreground(np.full((64, 80, 3), 90, np.uint8), cues)
+    probability, _ = ThresholdForeground().foreground(np.full((64, 80, 3), 90, np.uint8), cues)
     assert probability[25:35, 28:42].min() > 0.8
     assert probability[25:35, 54:58].max() < 0.3
     assert probability[:10].max() < 0.1

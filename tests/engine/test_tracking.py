@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from motion_scene import SIZE, Disc, line, scene, truth
 
+from napari_appearrefine.engine.foreground import Foreground
 from napari_appearrefine.engine.regions import (
     PackedPlane,
     Patch,
@@ -18,7 +19,7 @@ from napari_appearrefine.engine.regions import (
     neighbour_distances,
     share_out,
 )
-from napari_appearrefine.engine.temporal import steady
+from napari_appearrefine.engine.temporal import Found, steady
 from napari_appearrefine.engine.track_choice import choose_objects
 from napari_appearrefine.engine.tracking import Tracker
 
@@ -243,21 +244,23 @@ def test_steady_foreground_follows_the_motion_and_mends_single_frames() -> None:
     discs = [Disc(line((30, 40), (4, 1), 9), (12, 10))]
     frames = []
     for t, (_, probability, cues) in enumerate(scene(discs, 9)):
-        frames.append((np.where(discs[0].inside(t), 0.0, probability) if t == 4 else probability, cues))
+        missed = np.where(discs[0].inside(t), 0.0, probability) if t == 4 else probability
+        frames.append(Found(Foreground(missed), cues))
     result = list(steady(iter(frames)))
     assert len(result) == 9
-    assert all(cues is frame[1] for (_, cues), frame in zip(result, frames, strict=True))
+    assert all(found.cues is frame.cues for found, frame in zip(result, frames, strict=True))
+    steadied = [found.foreground.probability for found in result]
     inside = discs[0].inside(4)
-    assert result[4][0][inside].mean() > 0.5
-    assert result[4][0][~inside].mean() < 0.1
-    assert result[7][0][discs[0].inside(7)].mean() > 0.85
+    assert steadied[4][inside].mean() > 0.5
+    assert steadied[4][~inside].mean() < 0.1
+    assert steadied[7][discs[0].inside(7)].mean() > 0.85
 
 
 def test_steady_foreground_takes_nothing_from_where_the_flow_is_lost() -> None:
     frames = []
     for probability, cues in [(p, c) for _, p, c in scene([Disc(line((30, 40), (0.5, 0), 3))], 3)]:
         lost = dataclasses.replace(cues, inconsistency=np.full_like(cues.inconsistency, 20))
-        frames.append((probability * (len(frames) == 1), lost))
-    probabilities = [probability for probability, _ in steady(iter(frames))]
-    assert np.abs(probabilities[1] - frames[1][0]).max() < 0.03
+        frames.append(Found(Foreground(probability * (len(frames) == 1)), lost))
+    probabilities = [found.foreground.probability for found in steady(iter(frames))]
+    assert np.abs(probabilities[1] - frames[1].foreground.probability).max() < 0.03
     assert probabilities[0].max() < 0.03

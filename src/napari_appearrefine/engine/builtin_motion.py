@@ -10,12 +10,16 @@ import torch
 
 from .builtin_weights import channels_last, inference_dtype, load_part
 from .device import autocast
+from .foreground import Foreground
 from .motion_cues import MotionCues
 from .networks.backbone import Backbone
 from .networks.motion import MotionNetwork, cue_channels
 from .retreat import is_out_of_memory
 
 _log = logging.getLogger(__name__)
+
+_LOOKS_LEVEL = 2
+"""Stride 8 of the backbone: of its levels the one by which objects of a clip are told apart best."""
 
 
 class MotionForeground:
@@ -29,8 +33,8 @@ class MotionForeground:
         self._device = device
         self._dtype = inference_dtype(device)
 
-    def foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
-        """Return the probability (h, w) float32 that each pixel belongs to a moving object.
+    def foreground(self, image: np.ndarray, cues: MotionCues) -> Foreground:
+        """Find what moves by itself.
 
         Where the memory of a graphics card is used up, the CPU goes on.
         """
@@ -46,7 +50,7 @@ class MotionForeground:
             channels_last(network, self._device)
         return self._foreground(image, cues)
 
-    def _foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
+    def _foreground(self, image: np.ndarray, cues: MotionCues) -> Foreground:
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None].float() / 255
         channels = torch.from_numpy(cue_channels(cues)).to(self._device)[None].float()
         with (
@@ -57,7 +61,7 @@ class MotionForeground:
             logits = self._network(channels.contiguous(memory_format=torch.channels_last), features)
         probability = logits.float().sigmoid()[0, 0].cpu().numpy()
         full = cv2.resize(probability, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(full, np.float32)
+        return Foreground(np.asarray(full, np.float32), features[_LOOKS_LEVEL][0].float().cpu().numpy())
 
 
 def load_motion_network(device: torch.device) -> MotionForeground:

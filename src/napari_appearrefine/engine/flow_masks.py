@@ -27,8 +27,10 @@ from .oclr_objects import collect_planes
 from .regions import Patch
 from .side_by_side import side_by_side
 from .temporal import Found, steady
-from .track_choice import choose_objects
+from .track_choice import ShownIds, choose_objects
+from .track_looks import part_exchanged
 from .tracking import Tracker
+from .tracks import Track
 
 _OUTLINE_BLUR = 0.7
 _SURE_INSIDE, _SURE_OUTSIDE = 0.6, 0.4
@@ -108,23 +110,26 @@ def _tracked_masks(
 
     def prepare(seen: tuple[int, np.ndarray, MotionCues]) -> Callable[[], Found]:
         _, image, cues = seen
-        return lambda: (model.foreground(image, cues), cues)
+        return lambda: Found(model.foreground(image, cues), cues)
 
     with (
         shared_threads(device) as others,
         closing(iterate_motion_cues(clip, size=size, flow_between=given, workers=others)) as cues_of_frames,
         closing(side_by_side(cues_of_frames, prepare, device)) as found,
     ):
-        for frame, (probability, cues) in enumerate(steady(steady(found))):
-            tracker.advance(probability, cues)
+        for frame, (foreground, cues) in enumerate(steady(steady(found))):
+            tracker.advance(foreground.probability, cues, foreground.features)
             yield Progress("Measuring motion", frame + 1, len(clip))
-    chosen = choose_objects(tracker.tracks, tracker.neighbourhoods, tracker.absorptions, len(clip), parameters.objects)
+    tracks = part_exchanged(tracker.tracks, tracker.looks)
+    chosen = choose_objects(
+        tracks, tracker.neighbourhoods, tracker.absorptions, len(clip), parameters.objects, tracker.looks
+    )
     if not chosen:
         raise _nothing_moves(clip)
-    rests = _rests(tracker, chosen)
+    ids, rests = ShownIds(tracks, chosen), _rests(tracks, chosen)
     yield Progress("Writing masks", 0, len(clip))
     for frame in range(len(clip)):
-        yield FrameLabels(frame, _frame_labels(tracker, frame, chosen, rests.get(frame, []), clip.size))
+        yield FrameLabels(frame, _frame_labels(tracker, frame, ids, rests.get(frame, []), clip.size))
         yield Progress("Writing masks", frame + 1, len(clip))
     return sorted(set(chosen.values()))
 
@@ -182,9 +187,9 @@ def _nothing_moves(clip: Clip) -> UserError:
     return UserError(f"Nothing moves by itself in {clip.name}; import or paint masks instead of computing them.")
 
 
-def _rests(tracker: Tracker, chosen: Mapping[int, int]) -> dict[int, list[tuple[int, Patch]]]:
+def _rests(tracks: Sequence[Track], chosen: Mapping[int, int]) -> dict[int, list[tuple[int, Patch]]]:
     rests: dict[int, list[tuple[int, Patch]]] = {}
-    for track in tracker.tracks:
+    for track in tracks:
         if track.id in chosen:
             for frame, patch in track.rests:
                 rests.setdefault(frame, []).append((chosen[track.id], patch))
@@ -194,13 +199,11 @@ def _rests(tracker: Tracker, chosen: Mapping[int, int]) -> dict[int, list[tuple[
 def _frame_labels(
     tracker: Tracker,
     frame: int,
-    chosen: Mapping[int, int],
+    ids: ShownIds,
     rests: Sequence[tuple[int, Patch]],
     size: tuple[int, int],
 ) -> np.ndarray:
-    objects = np.zeros(len(tracker.tracks) + 1, np.int32)
-    objects[list(chosen)] = list(chosen.values())
-    labels = objects[tracker.labels[frame]]
+    labels = ids.at(frame)[tracker.labels[frame]]
     probability = tracker.probabilities[frame].astype(np.float32) / 255
     for object_id, patch in rests:
         patch.paint(labels, object_id, only_where=0)
@@ -211,4 +214,4 @@ def _frame_labels(
         plane[(labels > 0) & ~inside] = 0
         planes[int(object_id)] = cv2.GaussianBlur(plane, (0, 0), _OUTLINE_BLUR)
     rendered = render_labels(planes, size)
-    return rendered.astype(label_dtype(list(chosen.values())))
+    return rendered.astype(label_dtype(ids.objects))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -17,6 +17,21 @@ _SOFTNESS = 0.35
 _NEAR_WEIGHT = 0.7
 
 
+class Foreground(NamedTuple):
+    """What moves by itself in a frame.
+
+    Attributes
+    ----------
+    probability : ndarray
+        (h, w) float32, that each pixel belongs to a moving object.
+    features : ndarray or None
+        (c, h / s, w / s) float32, what the frame looks like, if the model can tell.
+    """
+
+    probability: np.ndarray
+    features: np.ndarray | None = None
+
+
 class ForegroundModel(Protocol):
     """Anything that finds moving objects in one frame.
 
@@ -28,8 +43,8 @@ class ForegroundModel(Protocol):
 
     name: str
 
-    def foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
-        """Return the probability (h, w) float32 that each pixel belongs to a moving object.
+    def foreground(self, image: np.ndarray, cues: MotionCues) -> Foreground:
+        """Find what moves by itself.
 
         ``image`` is (h, w, 3) uint8 on the same working grid as ``cues``.
         """
@@ -45,15 +60,15 @@ class ThresholdForeground:
 
     name = "threshold"
 
-    def foreground(self, image: np.ndarray, cues: MotionCues) -> np.ndarray:
-        """Return the probability (h, w) float32 that each pixel moves by itself."""
+    def foreground(self, image: np.ndarray, cues: MotionCues) -> Foreground:
+        """Find what moves by itself."""
         evidence = motion_evidence(cues)
         # Otsu on the root of the ratio: on the ratio itself only the fastest parts stand out, on its
         # logarithm the background's parallax counts as motion.
         threshold = max(2 * float(np.log(otsu(np.exp(evidence / 2))[0])), float(np.log(_LEAST_EVIDENCE)))
         probability = 1 / (1 + np.exp(-np.clip((evidence - threshold) / _SOFTNESS, -30, 30)))
         guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-        return np.asarray(np.clip(guided_filter(guide, probability.astype(np.float32)), 0, 1), np.float32)
+        return Foreground(np.clip(guided_filter(guide, probability.astype(np.float32)), 0, 1).astype(np.float32))
 
 
 def motion_evidence(cues: MotionCues) -> np.ndarray:

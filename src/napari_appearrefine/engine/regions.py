@@ -53,6 +53,12 @@ class Patch:
         """Return the patch displaced by ``motion`` = (x, y) pixels."""
         return replace(self, top=self.top + float(motion[1]), left=self.left + float(motion[0]))
 
+    def on(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the region as a plane (h, w) bool."""
+        plane = np.zeros(shape, bool)
+        self.paint(plane, True)
+        return plane
+
     def values(self, plane: np.ndarray) -> np.ndarray:
         """Return the values of a plane (h, w) at the patch's pixels, those outside the frame left out."""
         inside, mask = self._inside(plane.shape)

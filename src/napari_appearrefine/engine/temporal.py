@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from .flow import warp
+from .foreground import Foreground
 from .motion_cues import MotionCues
 
 _TRUST = 2.0
 
-Found = tuple[np.ndarray, MotionCues]
+
+class Found(NamedTuple):
+    """What moves in a frame, and what says so; the cues have the gaps 1 and -1 among others."""
+
+    foreground: Foreground
+    cues: MotionCues
 
 
 def steady(frames: Iterable[Found]) -> Iterator[Found]:
@@ -22,27 +29,27 @@ def steady(frames: Iterable[Found]) -> Iterator[Found]:
 
     Parameters
     ----------
-    frames : iterable of (ndarray, MotionCues)
-        (h, w) float32 probability and the cues, with the gaps 1 and -1, of successive frames.
+    frames : iterable of Found
+        Successive frames.
 
     Yields
     ------
-    ndarray, MotionCues
+    Found
         The same frames with averaged probability, one frame late.
     """
     before: np.ndarray | None = None
     current: Found | None = None
     for following in frames:
         if current is not None:
-            yield _averaged(before, current, following[0]), current[1]
-            before = current[0]
+            yield _averaged(before, current, following.foreground.probability)
+            before = current.foreground.probability
         current = following
     if current is not None:
-        yield _averaged(before, current, None), current[1]
+        yield _averaged(before, current, None)
 
 
-def _averaged(before: np.ndarray | None, current: Found, after: np.ndarray | None) -> np.ndarray:
-    probability, cues = current
+def _averaged(before: np.ndarray | None, current: Found, after: np.ndarray | None) -> Found:
+    (probability, features), cues = current
     total, weights = probability.astype(np.float32), np.ones_like(probability, np.float32)
     for gap, neighbour in ((1, after), (-1, before)):
         if neighbour is not None:
@@ -50,4 +57,4 @@ def _averaged(before: np.ndarray | None, current: Found, after: np.ndarray | Non
             weight = 1 / (1 + (cues.inconsistency[index] / _TRUST) ** 2)
             total = total + weight * warp(neighbour, cues.flow[index])
             weights = weights + weight
-    return np.asarray(total / weights, np.float32)
+    return Found(Foreground(np.asarray(total / weights, np.float32), features), cues)

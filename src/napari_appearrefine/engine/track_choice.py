@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from .tracking import LONGEST_ABSENCE, Neighbourhood, Track
+from .track_looks import Looks, continues_as_other, found_again
+from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
 
 _LEAST_SHARE_OF_LARGEST = 0.08
 _LEAST_SHARE_OF_SURE = 0.02
@@ -57,6 +59,7 @@ def choose_objects(
     absorptions: Sequence[tuple[int, int]],
     length: int,
     limit: int | None = None,
+    looks: Looks | None = None,
 ) -> dict[int, int]:
     """Join tracks that are parts of one object, rank the objects and keep the prominent ones.
 
@@ -76,15 +79,18 @@ def choose_objects(
         Frames of the clip.
     limit : int, optional
         At most this many objects.
+    looks : Looks, optional
+        From the tracker: tracks that look the same are one object, however far they are from each other.
 
     Returns
     -------
     dict of int to int
         Track id to object id, 1, 2, ... in order of prominence; tracks left out do not appear.
     """
-    groups = join_parts(tracks, neighbourhoods, absorptions, STRICT)
+    looks = looks or Looks()
+    groups = join_parts(tracks, neighbourhoods, absorptions, STRICT, looks)
     if limit is not None and len(_prominent(groups, length)) > limit:
-        groups = join_parts(tracks, neighbourhoods, absorptions, LENIENT)
+        groups = join_parts(tracks, neighbourhoods, absorptions, LENIENT, looks)
     kept = _prominent(groups, length)[:limit]
     return {track.id: object_id for object_id, group in enumerate(kept, start=1) for track in group}
 
@@ -94,18 +100,18 @@ def join_parts(
     neighbourhoods: Mapping[tuple[int, int], Neighbourhood],
     absorptions: Sequence[tuple[int, int]],
     alike: Alike,
+    looks: Looks,
 ) -> list[list[Track]]:
     """Group tracks that are parts of one object.
 
     These are tracks that are near each other and move alike whenever both are seen, that continue
-    one another, and that were absorbed before they were established.
+    one another, that look the same at different times, and that were absorbed before they were established.
 
     Returns
     -------
     list of list of Track
         The groups, the most prominent first.
     """
-    by_id = {track.id: track for track in tracks}
     leader = {track.id: track.id for track in tracks}
 
     def find(track_id: int) -> int:
@@ -114,24 +120,55 @@ def join_parts(
             track_id = leader[track_id]
         return track_id
 
-    for one, other in [*successions(tracks, alike), *absorptions]:
+    by_label: dict[int, list[Track]] = {}
+    for track in tracks:
+        by_label.setdefault(track.label, []).append(track)
+    joined = [
+        *successions(tracks, alike, looks),
+        *found_again(tracks, looks),
+        *_absorbed(by_label, absorptions),
+        *_moving_together(by_label, neighbourhoods, alike),
+    ]
+    for one, other in joined:
         leader[find(one)] = find(other)
-    for (one, other), near in neighbourhoods.items():
-        both = len(set(by_id[one].frames) & set(by_id[other].frames))
-        shorter = min(len(by_id[one].frames), len(by_id[other].frames))
-        if (
-            both >= alike.together * shorter
-            and near.frames >= alike.near * both
-            and near.difference <= alike.difference * near.motion
-        ):
-            leader[find(one)] = find(other)
     groups: dict[int, list[Track]] = {}
     for track in tracks:
         groups.setdefault(find(track.id), []).append(track)
     return sorted(groups.values(), key=_prominence, reverse=True)
 
 
-def successions(tracks: Sequence[Track], alike: Alike) -> list[tuple[int, int]]:
+def _absorbed(
+    by_label: Mapping[int, Sequence[Track]], absorptions: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    for label, other in absorptions:
+        for track in by_label[label]:
+            end = track.frames[-1] if track.frames else 0
+            yield track.id, min(by_label[other], key=lambda part: _frames_away(part, end)).id
+
+
+def _frames_away(track: Track, frame: int) -> int:
+    return max(track.frames[0] - frame, frame - track.frames[-1], 0) if track.frames else 0
+
+
+def _moving_together(
+    by_label: Mapping[int, Sequence[Track]], neighbourhoods: Mapping[tuple[int, int], Neighbourhood], alike: Alike
+) -> Iterator[tuple[int, int]]:
+    for (label, other_label), near in neighbourhoods.items():
+        for one, other in product(by_label[label], by_label[other_label]):
+            both = set(one.frames) & set(other.frames)
+            places = [place for place, frame in enumerate(near.frames) if frame in both]
+            difference = sum(near.differences[place] for place in places)
+            motion = sum(near.motions[place] for place in places)
+            if (
+                places
+                and len(both) >= alike.together * min(len(one.frames), len(other.frames))
+                and len(places) >= alike.near * len(both)
+                and difference <= alike.difference * motion
+            ):
+                yield one.id, other.id
+
+
+def successions(tracks: Sequence[Track], alike: Alike, looks: Looks) -> list[tuple[int, int]]:
     """Find tracks that begin about where and when another one ends, and move on as it did.
 
     Returns
@@ -145,7 +182,7 @@ def successions(tracks: Sequence[Track], alike: Alike) -> list[tuple[int, int]]:
         pause = later.frames[0] - earlier.frames[-1]
         if earlier.frames[0] < later.frames[0] and -_LONGEST_OVERLAP <= pause <= LONGEST_ABSENCE:
             distance = _succession_distance(earlier, later, pause, alike.turn)
-            if distance < alike.reach:
+            if distance < alike.reach and not continues_as_other(earlier, later, looks):
                 found.append((distance, earlier.id, later.id))
     pairs: list[tuple[int, int]] = []
     for _, one, other in sorted(found):
@@ -190,3 +227,32 @@ def _prominent(groups: list[list[Track]], length: int) -> list[list[Track]]:
         if seen >= needed and _prominence(group) >= least * largest:
             kept.append(group)
     return kept
+
+
+class ShownIds:
+    """Which object each value of a tracker's label maps stands for.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Parts of tracks that were cut share a value, each for its own frames.
+    chosen : mapping of int to int
+        Track id to object id, from :func:`choose_objects`.
+    """
+
+    def __init__(self, tracks: Sequence[Track], chosen: Mapping[int, int]) -> None:
+        self.objects = sorted(set(chosen.values()))
+        parts = Counter(track.label for track in tracks)
+        self._whole = np.zeros(max(parts) + 1, np.int32)
+        for track in tracks:
+            self._whole[track.label] = chosen.get(track.id, 0)
+        self._parts = [track for track in tracks if parts[track.label] > 1]
+        self._chosen = chosen
+
+    def at(self, frame: int) -> np.ndarray:
+        """Return the object id (labels + 1,) int32 of each value of a frame's label map, 0 for none."""
+        ids = self._whole.copy()
+        for track in self._parts:
+            if track.frames[0] <= frame <= track.frames[-1]:
+                ids[track.label] = self._chosen.get(track.id, 0)
+        return ids

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -12,81 +11,14 @@ from scipy import optimize
 from .motion_cues import MotionCues
 from .regions import Patch, carry, components, divide_by_motion, neighbour_distances, patches_of, share_out
 from .spool import Spool
+from .track_looks import Looks, look
+from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
 
-LONGEST_ABSENCE = 10
 _LONGEST_CONTACT = 12
-_ESTABLISHED = 3
 _LEAST_CLAIM = 0.05
 _LEAST_EMERGED = 0.1
 _NEAR_PIXELS = 3.0
 _NEAR_SHARE = 0.3
-
-
-@dataclass
-class Track:
-    """One region followed through time.
-
-    Parameters
-    ----------
-    id : int
-        1, 2, ... in order of appearance.
-    patch : Patch
-        Its last mask of its own, moved along by prediction while it is hidden or touches another.
-    motion : ndarray
-        (2,) predicted motion, pixels a frame.
-    frames, areas, centres, weights, residuals : list
-        For each frame where it was seen: index, pixels, (2,) centre (x, y), sum of probability, (2,) mean
-        residual motion.
-    missing : int
-        Frames since it was last seen.
-    contact : int
-        Frames for which it has shared a blob with another; kept while it is hidden behind it.
-    resting : list of (int, Patch)
-        Where it would be in the frames since it was last seen if it had stayed with the flow.
-    rests : list of (int, Patch)
-        The same for past absences that turned out to be rests.
-    """
-
-    id: int
-    patch: Patch
-    motion: np.ndarray
-    frames: list[int] = field(default_factory=list)
-    areas: list[int] = field(default_factory=list)
-    centres: list[np.ndarray] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    residuals: list[np.ndarray] = field(default_factory=list)
-    missing: int = 0
-    contact: int = 0
-    resting: list[tuple[int, Patch]] = field(default_factory=list)
-    rests: list[tuple[int, Patch]] = field(default_factory=list)
-
-    @property
-    def established(self) -> bool:
-        """Whether it has been seen often enough to be believed."""
-        return len(self.frames) >= _ESTABLISHED
-
-    @property
-    def weight(self) -> float:
-        """Sum of its probability over all pixels and frames: how prominent it is."""
-        return float(sum(self.weights))
-
-
-@dataclass
-class Neighbourhood:
-    """What two tracks did while they were near each other.
-
-    Parameters
-    ----------
-    frames : int
-        Frames in which they were near.
-    difference, motion : float
-        Sums over those frames of the length of the difference of their residual motions, and of
-        the longer of the two.
-    """
-
-    frames: int = 0
-    difference: float = 0.0
-    motion: float = 0.0
 
 
 class Tracker:
@@ -102,6 +34,8 @@ class Tracker:
         (smaller id, larger id) to what the two did while near each other.
     absorptions : list of (int, int)
         Id of a track that was dissolved in another before it was established, and the other's.
+    looks : Looks
+        How to compare what tracks look like; knows nothing if no features came.
     """
 
     def __init__(self) -> None:
@@ -110,11 +44,12 @@ class Tracker:
         self.probabilities = Spool()
         self.neighbourhoods: dict[tuple[int, int], Neighbourhood] = {}
         self.absorptions: list[tuple[int, int]] = []
+        self.looks = Looks()
         self._active: list[Track] = []
         self._shown: np.ndarray | None = None
         self._hidden: np.ndarray | None = None
 
-    def advance(self, probability: np.ndarray, cues: MotionCues) -> None:
+    def advance(self, probability: np.ndarray, cues: MotionCues, features: np.ndarray | None = None) -> None:
         """Take in the next frame.
 
         Parameters
@@ -123,8 +58,12 @@ class Tracker:
             (h, w) float32, that a pixel belongs to a moving object.
         cues : MotionCues
             With the gaps 1 and -1 among others.
+        features : ndarray, optional
+            (c, h / s, w / s) what the frame looks like.
         """
-        step = _Step(self, len(self.labels), probability, cues)
+        if features is not None:
+            self.looks.add(features)
+        step = _Step(self, len(self.labels), probability, cues, features)
         labels = step.assign()
         self._update(step, labels)
         self.absorptions += step.absorptions
@@ -167,6 +106,7 @@ class Tracker:
         track.centres.append(patch.centre)
         track.weights.append(float(patch.values(step.probability).sum()))
         track.residuals.append(residual)
+        track.looks.append(None if step.features is None else look(step.features, patch.on(step.probability.shape)))
 
     def _note_neighbours(self, step: _Step, labels: np.ndarray) -> None:
         seen = {track.id: track for track in step.tracks if track.frames and track.frames[-1] == step.frame}
@@ -181,9 +121,9 @@ class Tracker:
             if gap > _NEAR_PIXELS + _NEAR_SHARE * max(first.areas[-1], second.areas[-1]) ** 0.5:
                 continue
             near = self.neighbourhoods.setdefault((one, other), Neighbourhood())
-            near.frames += 1
-            near.difference += float(np.linalg.norm(first.residuals[-1] - second.residuals[-1]))
-            near.motion += float(max(np.linalg.norm(first.residuals[-1]), np.linalg.norm(second.residuals[-1])))
+            near.frames.append(first.frames[-1])
+            near.differences.append(float(np.linalg.norm(first.residuals[-1] - second.residuals[-1])))
+            near.motions.append(float(max(np.linalg.norm(first.residuals[-1]), np.linalg.norm(second.residuals[-1]))))
 
     def start(self, patch: Patch, motion: np.ndarray) -> Track:
         """Begin a new track."""
@@ -195,9 +135,12 @@ class Tracker:
 class _Step:
     """The linking of one frame: which track each piece of foreground belongs to."""
 
-    def __init__(self, tracker: Tracker, frame: int, probability: np.ndarray, cues: MotionCues) -> None:
+    def __init__(
+        self, tracker: Tracker, frame: int, probability: np.ndarray, cues: MotionCues, features: np.ndarray | None
+    ) -> None:
         self.frame = frame
         self.probability = probability
+        self.features = features
         self.flow = cues.flow[cues.gaps.index(1)]
         self.residual = cues.residual[cues.gaps.index(1)]
         self.tracks = list(tracker._active)

@@ -1,0 +1,195 @@
+"""What tracks look like: cut where one goes on as another object, and found again after a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from .tracks import Track
+
+_WINDOW = 8
+_LEAST_LOOKS = 4
+_CHANGED = 0.5
+_SAME = 0.65
+_OTHER = 0.2
+_MORE_ALIKE = 0.3
+_AMBIGUOUS = 0.15
+_PASSING_OVERLAP = 6
+_LARGEST_GROWTH = 5
+_LEAST_PROMINENCE = 0.02
+_SMOOTHING = 0.05
+_LEAST_COVERED = 3.0
+
+
+class Looks:
+    """Compares features in units of the clip's own variety (whitened, then the cosine).
+
+    What goes up and down together all over the clip counts once, and what hardly varies counts as much
+    as what does: so a boat and a ball on the same sea are told apart.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: np.ndarray | None = None
+        self._products: np.ndarray | None = None
+
+    def add(self, features: np.ndarray) -> None:
+        """Take in the features (c, h, w) of a frame."""
+        vectors = features.reshape(len(features), -1).astype(np.float64)
+        if self._sum is None or self._products is None:
+            self._sum, self._products = np.zeros(len(vectors)), np.zeros((len(vectors), len(vectors)))
+        self._count += vectors.shape[1]
+        self._sum += vectors.sum(axis=1)
+        self._products += vectors @ vectors.T
+
+    def of(self, track: Track) -> np.ndarray:
+        """Return the looks of a track in these units, (n, c), a row for each frame where it was seen well."""
+        seen = [each for each in track.looks if each is not None]
+        if not seen or self._sum is None or self._products is None:
+            return np.zeros((0, 1))
+        mean = self._sum / self._count
+        variances, directions = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
+        smoothed = np.maximum(variances, 0) + _SMOOTHING * variances.mean() + 1e-9
+        return np.asarray((np.array(seen) - mean) @ (directions / np.sqrt(smoothed)))
+
+
+def look(features: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
+    """Return the mean feature (c,) float32 of a region, or None where it is too small to tell.
+
+    Parameters
+    ----------
+    features : ndarray
+        (c, h / s, w / s) of a frame.
+    mask : ndarray
+        (h, w) bool.
+    """
+    covered = cv2.resize(mask.astype(np.float32), features.shape[:0:-1], interpolation=cv2.INTER_AREA)
+    total = float(covered.sum())
+    if total < _LEAST_COVERED:
+        return None
+    return np.asarray((features * covered).sum(axis=(1, 2)) / total, np.float32)
+
+
+def part_exchanged(tracks: Sequence[Track], looks: Looks) -> list[Track]:
+    """Cut every track that goes on as another object, as happens where one passes in front of the other.
+
+    A change of looks is not enough, since objects turn and are hidden in part. The part before the cut or the
+    one after it must look like a track that was seen beside the other part, so is another object than that.
+
+    Returns
+    -------
+    list of Track
+        In order of id; the later part of a track that was cut has a new one.
+    """
+    seen = {track.id: looks.of(track) for track in tracks}
+    others = [(track, _mean(seen[track.id])) for track in tracks if len(seen[track.id]) >= _LEAST_LOOKS]
+    whole, rows = list(tracks), dict(seen)
+    parted: list[Track] = []
+    last_id = max((track.id for track in tracks), default=0)
+    while whole:
+        track = whole.pop()
+        row = _greatest_change(rows[track.id])
+        if row is None:
+            parted.append(track)
+            continue
+        place = [index for index, each in enumerate(track.looks) if each is not None][row]
+        parts = track.cut(place, last_id + 1)
+        before, after = rows[track.id][:row], rows[track.id][row:]
+        if not _exchanged(parts, (_mean(before), _mean(after)), others):
+            parted.append(track)
+            continue
+        last_id += 1
+        rows[track.id], rows[last_id] = before, after
+        whole += parts
+    return sorted(parted, key=lambda track: track.id)
+
+
+def found_again(tracks: Sequence[Track], looks: Looks) -> Iterator[tuple[int, int]]:
+    """Find pairs of tracks, one after the other, that look so alike that they are one object.
+
+    However far they are from each other in time and place. A pair does not count if something else that was seen
+    beside one of the two looks like the other nearly as much: cells in a dish cannot be told apart like this.
+
+    Yields
+    ------
+    tuple of int
+        Ids of two tracks.
+    """
+    least = _LEAST_PROMINENCE * max((track.weight for track in tracks), default=0.0)
+    rows = {track.id: looks.of(track) for track in tracks if track.weight >= least}
+    known = [track for track in tracks if len(rows.get(track.id, ())) >= _LEAST_LOOKS]
+    if len(known) < 2:
+        return
+    means = np.array([_mean(rows[track.id]) for track in known])
+    alike = means @ means.T
+    beside = _seen_beside(known)
+    sizes = [float(np.median(track.areas)) for track in known]
+    for one, other in zip(*np.nonzero(np.triu(alike, 1) >= _SAME), strict=True):
+        if other in beside[one] or max(sizes[one], sizes[other]) > _LARGEST_GROWTH * min(sizes[one], sizes[other]):
+            continue
+        least_alike, least_size = alike[one, other] - _AMBIGUOUS, min(sizes[one], sizes[other]) / _LARGEST_GROWTH
+        rivals = [alike[rival, other] for rival in beside[one] if sizes[rival] > least_size]
+        rivals += [alike[rival, one] for rival in beside[other] if sizes[rival] > least_size]
+        if max(rivals, default=-1.0) <= least_alike:
+            yield known[one].id, known[other].id
+
+
+def continues_as_other(earlier: Track, later: Track, looks: Looks) -> bool:
+    """Whether what a track looked like at its end has nothing of what another looks like at its beginning."""
+    end, beginning = looks.of(earlier)[-_WINDOW:], looks.of(later)[:_WINDOW]
+    if min(len(end), len(beginning)) < _LEAST_LOOKS:
+        return False
+    return float(_mean(end) @ _mean(beginning)) < _OTHER
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    mean = rows.mean(axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9))
+
+
+def _greatest_change(rows: np.ndarray) -> int | None:
+    """Return the row before which and from which on looks differ most, if they differ at all."""
+    changes = {
+        row: float(_mean(rows[max(row - _WINDOW, 0) : row]) @ _mean(rows[row : row + _WINDOW]))
+        for row in range(_LEAST_LOOKS, len(rows) - _LEAST_LOOKS + 1)
+    }
+    row = min(changes, key=changes.__getitem__, default=None)
+    return row if row is not None and changes[row] < _CHANGED else None
+
+
+def _exchanged(
+    parts: tuple[Track, Track], means: tuple[np.ndarray, np.ndarray], others: Sequence[tuple[Track, np.ndarray]]
+) -> bool:
+    for other, mean in others:
+        if other.label == parts[0].label:
+            continue
+        likeness = [float(mean @ each) for each in means]
+        together = [_together(part, other) for part in parts]
+        for own, beside in ((0, 1), (1, 0)):
+            sizes = float(np.median(parts[own].areas)), float(np.median(other.areas))
+            if (
+                likeness[own] >= max(_SAME, likeness[beside] + _MORE_ALIKE)
+                and together[own] <= _PASSING_OVERLAP
+                and together[beside] >= _LEAST_LOOKS
+                and max(sizes) <= _LARGEST_GROWTH * min(sizes)
+            ):
+                return True
+    return False
+
+
+def _together(one: Track, other: Track) -> int:
+    return len(set(one.frames) & set(other.frames))
+
+
+def _seen_beside(tracks: Sequence[Track]) -> dict[int, list[int]]:
+    """Return the place of each track to those of the tracks that were seen together with it for a while."""
+    return {
+        place: [
+            other
+            for other, track in enumerate(tracks)
+            if other != place and _together(tracks[place], track) > _PASSING_OVERLAP
+        ]
+        for place in range(len(tracks))
+    }

@@ -1,0 +1,99 @@
+"""What is known of regions followed through time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .regions import Patch
+
+LONGEST_ABSENCE = 10
+_ESTABLISHED = 3
+_PER_FRAME = ("frames", "areas", "centres", "weights", "residuals", "looks")
+
+
+@dataclass
+class Track:
+    """One region followed through time.
+
+    Parameters
+    ----------
+    id : int
+        1, 2, ... in order of appearance.
+    patch : Patch
+        Its last mask of its own, moved along by prediction while it is hidden or touches another.
+    motion : ndarray
+        (2,) predicted motion, pixels a frame.
+    frames, areas, centres, weights, residuals, looks : list
+        For each frame where it was seen: index, pixels, (2,) centre (x, y), sum of probability, (2,) mean
+        residual motion, (c,) mean feature or None.
+    missing : int
+        Frames since it was last seen.
+    contact : int
+        Frames for which it has shared a blob with another; kept while it is hidden behind it.
+    resting : list of (int, Patch)
+        Where it would be in the frames since it was last seen if it had stayed with the flow.
+    rests : list of (int, Patch)
+        The same for past absences that turned out to be rests.
+    label : int
+        Its value in the tracker's label maps; that of the track that it was cut from, otherwise its id.
+    """
+
+    id: int
+    patch: Patch
+    motion: np.ndarray
+    frames: list[int] = field(default_factory=list)
+    areas: list[int] = field(default_factory=list)
+    centres: list[np.ndarray] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    residuals: list[np.ndarray] = field(default_factory=list)
+    looks: list[np.ndarray | None] = field(default_factory=list)
+    missing: int = 0
+    contact: int = 0
+    resting: list[tuple[int, Patch]] = field(default_factory=list)
+    rests: list[tuple[int, Patch]] = field(default_factory=list)
+    label: int = 0
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.id
+
+    @property
+    def established(self) -> bool:
+        """Whether it has been seen often enough to be believed."""
+        return len(self.frames) >= _ESTABLISHED
+
+    @property
+    def weight(self) -> float:
+        """Sum of its probability over all pixels and frames: how prominent it is."""
+        return float(sum(self.weights))
+
+    def cut(self, place: int, later_id: int) -> tuple[Track, Track]:
+        """Return it up to the ``place``-th frame where it was seen, and from there on under another id."""
+        start = self.frames[place]
+        earlier, later = (
+            replace(
+                self,
+                **{name: getattr(self, name)[part] for name in _PER_FRAME},
+                rests=[rest for rest in self.rests if (rest[0] >= start) == late],
+            )
+            for part, late in ((slice(place), False), (slice(place, None), True))
+        )
+        return earlier, replace(later, id=later_id)
+
+
+@dataclass
+class Neighbourhood:
+    """What two tracks did while they were near each other.
+
+    Parameters
+    ----------
+    frames : list of int
+        Frames in which they were near.
+    differences, motions : list of float
+        In each the length of the difference of their residual motions, and of the longer of the two.
+    """
+
+    frames: list[int] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
+    motions: list[float] = field(default_factory=list)
