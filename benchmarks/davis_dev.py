@@ -153,24 +153,32 @@ def _mean_region(result: ClipResult, frames: list[int]) -> float:
 def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int) -> dict[str, float]:
     """Compare scores with true quality: their rank correlation, and mean J of the exemplars chosen by them.
 
+    Likewise the estimates that the results allow of the same masks afterwards, and how far both are off.
+
     These are the exemplars of the first round, whose masks are those that were judged. Beside them stand the mean J of
     all frames and of the exemplars that the same rule chooses where it knows the true J.
     """
-    correlations, chosen_region, best_region, region = [], [], [], []
-    scores = np.array(report.scores)
+    chosen_region, best_region, region = [], [], []
+    estimates = {"": np.array(report.scores), "_after": np.array(report.input_quality)}
+    correlations: dict[str, list[float]] = {name: [] for name in estimates}
+    errors: dict[str, list[float]] = {name: [] for name in estimates}
     for result in before.objects:
         if result.predicted_id is None:
             continue
-        column = scores[:, report.objects.index(result.predicted_id)]
-        if np.ptp(column) and np.ptp(result.region):
-            correlations.append(float(spearmanr(column, result.region).statistic))
+        place = report.objects.index(result.predicted_id)
+        for name, values in estimates.items():
+            errors[name].append(float(np.abs(values[:, place] - result.region).mean()))
+            if np.ptp(values[:, place]) and np.ptp(result.region):
+                correlations[name].append(float(spearmanr(values[:, place], result.region).statistic))
+        column = estimates[""][:, place]
         area = np.array([np.count_nonzero(frame == result.predicted_id) for frame in masks])
         for quality, found in ((column, chosen_region), (result.region, best_region)):
             (chosen,) = select_exemplars(quality[:, None], {result.predicted_id: area}, count, spread=True).values()
             found.append(float(result.region[chosen].mean()))
         region.append(float(result.region.mean()))
     named = {
-        "rank_correlation": correlations,
+        **{f"rank_correlation{name}": values for name, values in correlations.items()},
+        **{f"error{name}": values for name, values in errors.items()},
         "exemplar_J": chosen_region,
         "best_exemplar_J": best_region,
         "mean_J": region,
@@ -187,6 +195,8 @@ def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
     }
     for stage in ("input", "refined"):
         result[stage] = {measure: float(np.mean([clip[stage][measure] for clip in clips])) for measure in ("J", "F")}
+    told = [clip["selection"] for clip in clips if "selection" in clip]
+    result["selection"] = {name: float(np.nanmean([each[name] for each in told])) for name in (told[0] if told else ())}
     if damaged:
         lost = 1.0 - result["input"]["J"]
         result["brought_back"] = result["gain"] / lost if lost else float("nan")
@@ -196,13 +206,14 @@ def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
 def table(clips: list[dict[str, Any]], damaged: bool) -> str:
     """Return the figures of all clips and their means for people to read."""
     width = max(len(clip["clip"]) for clip in clips)
-    head = f"{'clip':{width}}  J in   J out  gain   F in   F out  rank  J all  J ex.  J best  s/frame"
+    head = f"{'clip':{width}}  J in   J out  gain   F in   F out  rank  after  J all  J ex.  J best  s/frame"
     lines = [head + ("  J bad frames  J good frames" if damaged else "")]
     for clip in clips:
         selection, before, after = clip.get("selection", {}), clip["input"], clip["refined"]
         line = (
             f"{clip['clip']:{width}}  {before['J']:.3f}  {after['J']:.3f}  {100 * clip['gain']:+5.1f}  "
             f"{before['F']:.3f}  {after['F']:.3f}  {selection.get('rank_correlation', np.nan):+.2f}  "
+            f"{selection.get('rank_correlation_after', np.nan):+.2f}  "
             f"{selection.get('mean_J', np.nan):.3f}  {selection.get('exemplar_J', np.nan):.3f}   "
             f"{selection.get('best_exemplar_J', np.nan):.3f}  {clip['refine_seconds'] / clip['frames']:.3f}"
         )
@@ -220,6 +231,11 @@ def table(clips: list[dict[str, Any]], damaged: bool) -> str:
                 f"better than the input on {mean['better']} of {mean['clips']}"
             )
             lines.append(line + (f", {100 * mean['brought_back']:.0f} % of lost J brought back" if damaged else ""))
+            if told := mean["selection"]:
+                lines.append(
+                    f"  estimated J of the input: rank correlation {told['rank_correlation']:.2f}, off by "
+                    f"{told['error']:.3f}; afterwards {told['rank_correlation_after']:.2f}, {told['error_after']:.3f}"
+                )
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
-from napari_appearrefine.core.labels import object_areas
+from napari_appearrefine.core.labels import label_ious, object_areas
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.boxes import whole
 from napari_appearrefine.engine.builtin import BuiltinModel, working_side
@@ -88,6 +88,10 @@ def test_damaged_masks_are_repaired_and_judged(model, fish):
     scores = np.array(report.scores)
     intact = np.setdiff1d(np.arange(len(clip)), frames)
     assert scores[intact].mean() > scores[frames].mean()
+    estimated = np.array(report.input_quality)
+    true = np.stack([label_ious(*each, (1, 2)) for each in zip(damaged, truth, strict=True)])
+    assert np.abs(estimated - true)[frames].mean() < np.abs(scores - true)[frames].mean()
+    assert estimated[intact].mean() > estimated[frames].mean()
     assert set(np.unique(refined)) <= {0, 1, 2}
     assert report.exemplars.keys() == {1, 2}
     assert json.loads(json.dumps(report.to_json()))["objects"] == [1, 2]

@@ -119,6 +119,7 @@ def test_the_report_tells_marks_exemplars_and_quality():
     _, report = finish(refine(clip, masks, parameters, model=WilfulModel(masks), guidance=guidance))
     assert report.exemplars == {1: [0, 1, 2]}
     assert report.quality == [[0.5], [1.0], [0.5], [0.5]]
+    assert report.input_quality[1] == [1.0]
     assert report.scores[1] == [max(score for (score,) in report.scores)]
 
 

@@ -56,6 +56,9 @@ class FrameLabels:
     front_to_back: tuple[int, ...] = ()
 
 
+_TABLES = ("scores", "quality", "input_quality")
+
+
 @dataclass(frozen=True)
 class Report:
     """What a run did, in the form that ``--report`` writes as JSON.
@@ -77,6 +80,9 @@ class Report:
     quality : list of list of float
         (frames, objects) estimated IoU of each resulting mask with the truth, 1 where a person made it
         and NaN where nothing is known; empty if the job tells none.
+    input_quality : list of list of float
+        (frames, objects) estimated IoU of each input mask with the truth in the light of the results: its
+        IoU with what came of it, times the estimate of that. Empty if the job tells no quality.
     details : dict
         What else there is to say, JSON-ready.
     """
@@ -90,6 +96,7 @@ class Report:
     device: str
     version: str
     quality: list[list[float]] = field(default_factory=list)
+    input_quality: list[list[float]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +113,7 @@ class Report:
             If it is no report.
         """
         exemplars = {int(key): [int(frame) for frame in frames] for key, frames in stored["exemplars"].items()}
-        numbers = {name: _numbers(stored[name]) for name in ("scores", "quality")}
+        numbers = {name: _numbers(stored[name]) for name in _TABLES if name in stored}
         return cls(**{**stored, "exemplars": exemplars, **numbers})
 
 

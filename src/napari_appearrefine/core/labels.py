@@ -109,3 +109,13 @@ def labels_of(planes: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:
     for object_id, plane in zip(object_ids, planes, strict=True):
         labels[plane.astype(bool)] = object_id
     return labels
+
+
+def label_ious(one: np.ndarray, other: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:
+    """Return the IoU of each object's masks in two label maps (Y, X), (Q,) float; 0 for an object in neither."""
+    anything = (one != 0) | (other != 0)
+    one, other = one[anything], other[anything]
+    length = int(max(one.max(initial=0), other.max(initial=0), *object_ids)) + 1
+    shared, first, second = (np.bincount(each, minlength=length) for each in (one[one == other], one, other))
+    counts = np.stack([shared, first, second])[:, list(object_ids)]
+    return np.asarray(counts[0] / np.maximum(counts[1] + counts[2] - counts[0], 1))

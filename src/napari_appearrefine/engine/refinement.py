@@ -23,7 +23,7 @@ from .interface import ClipInputs, RefinementModel
 from .resources import resources
 from .retreat import RetreatingModel
 from .reuse import RunStore
-from .rounds import correct_in_rounds
+from .rounds import Outcome, correct_in_rounds
 from .selection import with_true_scores
 
 if TYPE_CHECKING:
@@ -157,13 +157,14 @@ def refine(
     yield Report(
         frames=len(clip),
         objects=list(areas),
-        scores=[[round(float(score), 6) for score in row] for row in scores],
+        scores=_rounded(scores),
         exemplars=outcome.exemplars,
         seconds=round(seconds, 3),
         model=model.name,
         device=pick_device(parameters.device).type,
         version=__version__,
-        quality=[[round(float(value), 6) for value in row] for row in outcome.quality] if known else [],
+        quality=_rounded(outcome.quality) if known else [],
+        input_quality=_rounded(_in_hindsight(scores, outcome)) if known else [],
         details={
             "guidance": guidance.to_json(),
             "rounds": outcome.rounds,
@@ -171,6 +172,15 @@ def refine(
             **({"notices": notices} if (notices := getattr(model, "notices", None)) else {}),
         },
     )
+
+
+def _rounded(values: np.ndarray) -> list[list[float]]:
+    return [[round(float(value), 6) for value in row] for row in values]
+
+
+def _in_hindsight(scores: np.ndarray, outcome: Outcome) -> np.ndarray:
+    """Estimate the IoU of each input mask from what came of it, (T, Q); as it was scored where nothing did."""
+    return np.where(np.isnan(outcome.quality), scores, outcome.agreement * outcome.quality)
 
 
 def _uncertainty(model: RefinementModel, scores: np.ndarray) -> dict[str, list[list[float]]]:

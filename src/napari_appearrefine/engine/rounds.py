@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.events import FrameLabels, Progress
 from ..core.guidance import Guidance, MasksWithTruth, keep_settled
-from ..core.labels import label_dtype
+from ..core.labels import label_dtype, label_ious
 from .interface import ClipInputs, RefinementModel
 from .propagation import REACH
 from .selection import nearest_exemplars, select_exemplars, with_true_scores
@@ -32,12 +32,15 @@ class Outcome:
         Object id to the frames that taught the last round.
     quality : ndarray
         (T, Q) estimated IoU of the results, NaN where nothing is known.
+    agreement : ndarray
+        (T, Q) IoU of the masks that were given with the results, 0 where nothing was given.
     rounds : int
         How many there were.
     """
 
     exemplars: dict[int, list[int]]
     quality: np.ndarray
+    agreement: np.ndarray
     rounds: int
 
 
@@ -89,18 +92,19 @@ def correct_in_rounds(
     else:
         start = inputs
     last = yield from steps.take(after, start, scores)
-    return Outcome(last.exemplars, last.quality, steps.taken)
+    return Outcome(last.exemplars, last.quality, last.agreement, steps.taken)
 
 
 @dataclass(frozen=True)
 class _Round:
-    """What one round gave: labels, estimated quality, who taught, and what changed.
+    """What one round gave: labels, estimated quality, likeness to the masks given, who taught, and what changed.
 
     The last one of all keeps no labels.
     """
 
     labels: KeptLabels
     quality: np.ndarray
+    agreement: np.ndarray
     exemplars: dict[int, list[int]]
     change: _Change
 
@@ -153,6 +157,7 @@ class _Rounds:
     def _round(self, inputs: ClipInputs, scores: np.ndarray) -> Generator[Progress | FrameLabels, None, _Round]:
         settled = self.given if inputs.guidance.any_settled else inputs
         chosen, quality = self._chosen(inputs, scores), np.full(scores.shape, np.nan)
+        agreement = np.zeros(scores.shape)
         inputs = replace(inputs, still=self._untouched(inputs, scores, chosen))
         kept, change = KeptLabels.of(inputs), _Change()
         weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
@@ -165,8 +170,10 @@ class _Rounds:
             if self.taken < self.most:
                 kept.put(result)
                 change.add(inputs, result, kept)
-            yield _settled(event, self.given)
-        return _Round(kept, quality, chosen, change)
+            shown = _settled(event, self.given)
+            agreement[result.frame] = label_ious(self.given.labels(result.frame), shown.labels, list(inputs.areas))
+            yield shown
+        return _Round(kept, quality, agreement, chosen, change)
 
     def _chosen(self, inputs: ClipInputs, scores: np.ndarray) -> dict[int, list[int]]:
         chosen = self._selected(inputs, scores, inputs.guidance)

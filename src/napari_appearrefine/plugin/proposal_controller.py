@@ -342,7 +342,7 @@ class ProposalController:
         report = result.report
         if report is not None and self.last_parameters is not None:
             self.last_report = report
-            before = quality_of(np.array(report.scores))
+            before = quality_of(np.array(report.input_quality or report.scores))
             after = np.array(report.quality) if report.quality else None
             parameters = self.last_parameters.to_json()
             self._review.apply(table.ran(parameters, report.objects, before, report.exemplars, after))
