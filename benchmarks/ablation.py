@@ -8,8 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ from davis_dev import clip_names, limit_threads
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import collect_frames
 from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.engine import repair
 from napari_appearrefine.engine.builtin import BuiltinModel
 from napari_appearrefine.engine.builtin_weights import load_calibration, load_part
 from napari_appearrefine.engine.flow import DRAWING_SIDE
@@ -30,6 +34,25 @@ from napari_appearrefine.files.report import write_json
 from robustness import read_clip
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the model.
+    settings : dict of str to int
+        Other parameters than usual.
+    replaced : dict of str to callable
+        What takes the place of a name in ``engine.repair``.
+    """
+
+    make: Callable[[], BuiltinModel]
+    settings: dict[str, int]
+    replaced: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 def model(change: Callable[[MatchingNetwork], None] = lambda network: None, side: int = DRAWING_SIDE) -> BuiltinModel:
@@ -89,9 +112,9 @@ def without_votes() -> BuiltinModel:
     return whole
 
 
-def rows() -> dict[str, tuple[Callable[[], BuiltinModel], dict[str, int]]]:
-    """Return the variants: name to a maker of the model, and settings."""
-    return {
+def rows() -> dict[str, Variant]:
+    """Return the variants by name."""
+    variants: dict[str, tuple[Any, ...]] = {
         "everything": (model, {}),
         "1 round": (model, {"rounds": 1}),
         "2 rounds": (model, {"rounds": 2}),
@@ -102,24 +125,27 @@ def rows() -> dict[str, tuple[Callable[[], BuiltinModel], dict[str, int]]]:
         "no votes on ids": (without_votes, {}),
         "keys from stride 8 alone": (lambda: model(without_coarse_keys), {}),
         "keys without context": (lambda: model(without_key_context), {}),
-        "no edge step": (lambda: model(without_edge_step), {}),
+        "no edge step of the network": (lambda: model(without_edge_step), {}),
+        "no colours of both sides": (model, {}, {"by_colour": lambda plane, *_: plane}),
+        "outlines not along edges": (model, {}, {"Edges": lambda *_: None}),
+        "neither colours nor edges": (model, {}, {"share_of_picture": lambda _: 0.0}),
         "grid of 160 rows": (lambda: on_grid(160), {}),
         "grid of 240 rows": (lambda: on_grid(240), {}),
         "grid of 400 rows": (lambda: on_grid(400), {}),
     }
+    return {name: Variant(*parts) for name, parts in variants.items()}
 
 
-def measure(
-    name: str, given: argparse.Namespace, make: Callable[[], BuiltinModel] | None, settings: dict[str, int]
-) -> tuple[float, float]:
-    """Return J and F of one clip; of the input without a model."""
+def measure(name: str, given: argparse.Namespace, variant: Variant | None) -> tuple[float, float]:
+    """Return J and F of one clip; of the input without a variant."""
     clip, truth = read_clip(given.data, name, given.step)
     with np.load(given.cache / f"{name}.npz", allow_pickle=False) as kept:
         masks = kept["masks"][:: given.step]
-    if make is not None and masks.any():
+    if variant is not None and masks.any():
         refined = np.zeros_like(masks)
-        parameters = RefineParameters(device="cpu", cache=False, **settings)
-        collect_frames(refine(clip, masks, parameters, model=make()), refined)
+        parameters = RefineParameters(device="cpu", cache=False, **variant.settings)
+        with patch.multiple(repair, **variant.replaced) if variant.replaced else nullcontext():
+            collect_frames(refine(clip, masks, parameters, model=variant.make()), refined)
         masks = refined
     result = evaluate_clip(truth, masks, name=name)
     return result.J, result.F
@@ -144,10 +170,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     table = {}
-    for row, (make, settings) in {"input": (None, {}), **rows()}.items():
-        figures = np.array([measure(name, given, make, settings) for name in names])
+    for row, variant in {"input": None, **rows()}.items():
+        figures = np.array([measure(name, given, variant) for name in names])
         table[row] = {"J": float(figures[:, 0].mean()), "F": float(figures[:, 1].mean())}
-        print(f"{row:26} J {table[row]['J']:.3f}  F {table[row]['F']:.3f}", flush=True)
+        print(f"{row:28} J {table[row]['J']:.3f}  F {table[row]['F']:.3f}", flush=True)
     if given.json:
         write_json(given.json, {"step": given.step, "clips": names, "rows": table})
     return 0

@@ -15,25 +15,25 @@ from .absence import frames_of_guesses, gap_at, guess
 from .builtin_memory import Arrays, Weights, exemplar_weights, influence, reused, weights_near
 from .builtin_weights import inference_dtype, load_calibration, load_part
 from .calibration import Calibration
+from .colour_edges import Picture
 from .device import autocast
 from .digests import digest, weights_digest
 from .flow import DRAWING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
-from .merging import merge_with_input
 from .networks.backbone import Backbone
 from .networks.matching import MatchingNetwork, Memory
 from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
 from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
+from .repair import repaired
 from .side_by_side import side_by_side
-from .trust import estimated_iou, trust_good_mask, with_say
+from .trust import estimated_iou, with_say
 
 Remembered = Callable[[Weights], list[Memory | None]]
 """From the frames that teach, and how much each counts, to the memory of every object."""
 
 _WITNESSES = 12
-_GOOD = 0.8
 _AGREES = 0.85
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
@@ -131,7 +131,7 @@ class BuiltinModel:
     def results_id(self) -> str:
         """What results depend on besides the inputs and the code."""
         calibration = digest([self._calibration.estimate, self._calibration.iou, self._calibration.spread])
-        return f"{self.features_id} {self._device.type} {calibration.hex()}"
+        return f"2 {self.features_id} {self._device.type} {calibration.hex()}"
 
     def pack(self, features: FrameFeatures) -> dict[str, Tensor]:
         """Turn features into tensors for the disk."""
@@ -269,25 +269,23 @@ class BuiltinModel:
 
         def prepare() -> Callable[[], Arrays]:
             draw, given = self._drawing(inputs, frame, memories(weights), truth.say(frame)), inputs.labels(frame)
-            return lambda: self._repaired(inputs, given, *draw())
+            image = inputs.clip.rgb(frame)
+            return lambda: self._repaired(inputs, image, given, *draw())
 
         guesses = self._guesses_from(inputs, frame)
         return reused(inputs, "correction", frame, weights, prepare, [guesses, truth.depends_on(frame)])
 
     def _repaired(
-        self, inputs: ClipInputs, given: np.ndarray, masks: Sequence[Plane | None], drawn: Sequence[Plane | None]
+        self,
+        inputs: ClipInputs,
+        image: np.ndarray,
+        given: np.ndarray,
+        masks: Sequence[Plane | None],
+        drawn: Sequence[Plane | None],
     ) -> Arrays:
-        estimates = [estimated_iou(*pair) for pair in zip(masks, drawn, strict=True)]
-        repaired = [
-            None if plane is None else trust_good_mask(mask, plane, estimate)
-            for mask, plane, estimate in zip(masks, drawn, estimates, strict=True)
-        ]
-        expected = [
-            0.0 if plane is None else estimated_iou(plane.thresholded(), likely)
-            for plane, likely in zip(repaired, drawn, strict=True)
-        ]
-        quality, _ = self._calibration(np.array(expected, np.float32))
-        return self._merged(inputs, given, estimates, repaired), quality
+        picture = Picture.of(image, self._grid(inputs))
+        labels, expected = repaired(picture, given, inputs.object_ids, masks, drawn)
+        return labels, self._calibration(expected)[0]
 
     def _guesses_from(self, inputs: ClipInputs, frame: int) -> list[tuple[int, np.ndarray]]:
         """Return the frames and masks that guesses at the objects missing in a frame depend on."""
@@ -303,18 +301,6 @@ class BuiltinModel:
             return np.zeros(size, np.float32) if plane is None else plane.on(size)
 
         return TruthAlongMotion(inputs, lambda frame: resize_frame(inputs.features(frame).image, size), mask_of)
-
-    def _merged(
-        self,
-        inputs: ClipInputs,
-        given: np.ndarray,
-        estimates: Sequence[float],
-        repaired: Sequence[Plane | None],
-    ) -> np.ndarray:
-        named = zip(inputs.object_ids, repaired, strict=True)
-        planes = {object_id: plane for object_id, plane in named if plane is not None}
-        good = [key for key, estimate in zip(inputs.object_ids, estimates, strict=True) if estimate > _GOOD]
-        return merge_with_input(planes, self._grid(inputs), given.astype(label_dtype(inputs.object_ids)), good)
 
     def _grid(self, inputs: ClipInputs) -> tuple[int, int]:
         return working_size(inputs.clip.size, self._side)

@@ -16,13 +16,16 @@ from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
 from ..core.parameters import FlowMaskParameters
+from .boxes import box_around
+from .colour_edges import Edges, Picture, by_colour
 from .device import pick_device, shared_threads
 from .expectation import remember_flow_masks
 from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
-from .merging import render_labels
+from .merging import render_labels, render_planes
 from .motion_cues import FlowBetween, MotionCues, iterate_motion_cues
+from .object_masks import Plane, coverage_of_all
 from .oclr_objects import collect_planes
 from .regions import Patch
 from .side_by_side import side_by_side
@@ -33,6 +36,7 @@ from .tracking import Tracker
 from .tracks import Track
 
 _OUTLINE_BLUR = 0.7
+_LEAST_SHOWN, _MARGIN = 0.3, 8
 _SURE_INSIDE, _SURE_OUTSIDE = 0.6, 0.4
 
 
@@ -128,10 +132,16 @@ def _tracked_masks(
         raise _nothing_moves(clip)
     ids, rests = ShownIds(tracks, chosen), _rests(tracks, chosen)
     yield Progress("Writing masks", 0, len(clip))
-    for frame in range(len(clip)):
-        yield FrameLabels(frame, _frame_labels(tracker, frame, ids, rests.get(frame, []), clip.size))
-        yield Progress("Writing masks", frame + 1, len(clip))
-    return sorted(set(chosen.values()))
+
+    def draw(frame: int) -> Callable[[], np.ndarray]:
+        image = clip.rgb(frame)
+        return lambda: _frame_labels(tracker, frame, ids, rests.get(frame, []), image)
+
+    with closing(side_by_side(range(len(clip)), draw, device)) as drawn:
+        for frame, labels in enumerate(drawn):
+            yield FrameLabels(frame, labels)
+            yield Progress("Writing masks", frame + 1, len(clip))
+    return ids.objects
 
 
 def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device) -> Generator[Event, None, list[int]]:
@@ -201,7 +211,7 @@ def _frame_labels(
     frame: int,
     ids: ShownIds,
     rests: Sequence[tuple[int, Patch]],
-    size: tuple[int, int],
+    image: np.ndarray,
 ) -> np.ndarray:
     labels = ids.at(frame)[tracker.labels[frame]]
     probability = tracker.probabilities[frame].astype(np.float32) / 255
@@ -212,6 +222,12 @@ def _frame_labels(
         inside = labels == object_id
         plane = np.where(inside, np.maximum(probability, _SURE_INSIDE), np.minimum(probability, _SURE_OUTSIDE))
         plane[(labels > 0) & ~inside] = 0
-        planes[int(object_id)] = cv2.GaussianBlur(plane, (0, 0), _OUTLINE_BLUR)
-    rendered = render_labels(planes, size)
-    return rendered.astype(label_dtype(ids.objects))
+        plane = cv2.GaussianBlur(plane, (0, 0), _OUTLINE_BLUR)
+        box = box_around(plane > _LEAST_SHOWN, _MARGIN)
+        if box is not None:
+            planes[int(object_id)] = Plane(box, plane[box.at()])
+    grid, size = labels.shape, (image.shape[0], image.shape[1])
+    picture, covered = Picture.of(image, grid), coverage_of_all(list(planes.values()), grid)
+    coloured = {key: by_colour(plane, picture, covered) for key, plane in planes.items()}
+    edges = Edges(picture, dict.fromkeys(coloured, 1.0))
+    return render_planes(coloured, grid, size, edges).astype(label_dtype(ids.objects))

@@ -9,14 +9,19 @@ import numpy as np
 
 from ..core.labels import label_dtype
 from .boxes import Box, whole
+from .colour_edges import Edges, Picture, along_edges
 from .object_masks import Plane
 
 _SLIGHT = 3
-_OCCUPIED = 0.45
+_OCCUPIED, _OCCUPIED_NEARBY = 0.45, 0.2
 
 
 def merge_with_input(
-    planes: Mapping[int, Plane], grid: tuple[int, int], given: np.ndarray, good: Collection[int]
+    planes: Mapping[int, Plane],
+    grid: tuple[int, int],
+    given: np.ndarray,
+    good: Collection[int],
+    edges: Edges | None = None,
 ) -> np.ndarray:
     """Bring drawn objects to the video's size.
 
@@ -33,13 +38,15 @@ def merge_with_input(
         (Y, X) integer labels before the repair.
     good : collection of int
         Objects whose given mask was good as a whole.
+    edges : Edges, optional
+        What the outlines go along.
 
     Returns
     -------
     ndarray
         (Y, X) of the dtype of ``given``.
     """
-    drawn = render_planes(planes, grid, given.shape).astype(given.dtype)
+    drawn = render_planes(planes, grid, given.shape, edges).astype(given.dtype)
     keeping = np.asarray([0, *good], given.dtype)
     changed = drawn != given
     changed[changed] = np.isin(given[changed], keeping) & np.isin(drawn[changed], keeping)
@@ -72,7 +79,9 @@ def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np
     return render_planes(boxed, grid, size).astype(label_dtype(list(planes)))
 
 
-def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def render_planes(
+    planes: Mapping[int, Plane], grid: tuple[int, int], size: tuple[int, int], edges: Edges | None = None
+) -> np.ndarray:
     """Interpolate planes to the video's size; every pixel goes to the highest above 0.5.
 
     Parameters
@@ -81,6 +90,8 @@ def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tupl
         Object id to its probability.
     grid, size : tuple of int
         Height and width of the working grid and of the result.
+    edges : Edges, optional
+        What the outlines go along.
 
     Returns
     -------
@@ -90,7 +101,8 @@ def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tupl
     labels = np.zeros(size, np.uint16)
     best = np.full(size, 0.5, np.float32)
     for object_id, plane in planes.items():
-        enlarged = enlarge(plane, grid, size)
+        along = (None, 0.0) if edges is None else (edges.picture, edges.shares[object_id])
+        enlarged = enlarge(plane, grid, size, *along)
         if enlarged is None:
             continue
         window, values = enlarged
@@ -101,9 +113,9 @@ def render_planes(planes: Mapping[int, Plane], grid: tuple[int, int], size: tupl
 
 
 def enlarge(
-    plane: Plane, grid: tuple[int, int], size: tuple[int, int]
+    plane: Plane, grid: tuple[int, int], size: tuple[int, int], picture: Picture | None = None, share: float = 1.0
 ) -> tuple[tuple[slice, slice], np.ndarray] | None:
-    """Interpolate the occupied part of a plane.
+    """Interpolate the occupied part of a plane; with a picture, so that it follows its edges to a share.
 
     Returns
     -------
@@ -113,12 +125,12 @@ def enlarge(
         (y, x) float32.
         None instead of both if the plane is empty.
     """
-    occupied = plane.values > _OCCUPIED
+    occupied = plane.values > (_OCCUPIED if picture is None else _OCCUPIED_NEARBY)
     if not occupied.any():
         return None
     scales = size[0] / grid[0], size[1] / grid[1]
     rows, columns = np.flatnonzero(occupied.any(1)), np.flatnonzero(occupied.any(0))
-    part = _with_rim(plane, rows, columns)
+    part = _with_rim(plane if picture is None else along_edges(plane, picture, share), rows, columns)
     bounds = []
     for low, high, scale, length in (
         (part.box.top, part.box.bottom, scales[0], size[0]),
@@ -142,7 +154,11 @@ def enlarge(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return (slice(top, bottom), slice(left, right)), values
+    window = slice(top, bottom), slice(left, right)
+    if picture is not None:
+        colours = picture.full[window].astype(np.float32)
+        values = np.einsum("yxc,yxc->yx", values[..., :3], colours) / 255 + values[..., 3]
+    return window, values
 
 
 def _with_rim(plane: Plane, rows: np.ndarray, columns: np.ndarray) -> Plane:
@@ -152,7 +168,7 @@ def _with_rim(plane: Plane, rows: np.ndarray, columns: np.ndarray) -> Plane:
     inner = plane.values[max(top, 0) : bottom, max(left, 0) : right]
     pads = (max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))
     box = Box(plane.box.top + top, plane.box.top + bottom, plane.box.left + left, plane.box.left + right)
-    return Plane(box, np.pad(inner, pads, mode="edge"))
+    return Plane(box, np.pad(inner, pads + ((0, 0),) * (inner.ndim - 2), mode="edge"))
 
 
 def _at_least_one(low: int, high: int, length: int) -> tuple[int, int]:

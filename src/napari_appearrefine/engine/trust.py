@@ -35,6 +35,12 @@ def estimated_iou(mask: Plane | None, likely: Plane | None) -> float:
     return overlap / max(float(np.maximum(own, likely.values).sum()) + beyond, 1e-6)
 
 
+def say_of_mask(estimate: float) -> float:
+    """Return the log-odds that a mask of an estimated IoU has to say about each pixel; 0 up to an IoU of 0.8."""
+    quality = float(np.clip(estimate, 0.5, 0.98))
+    return _SAY * max(float(np.log(quality / (1 - quality))) - _NO_SAY, 0.0)
+
+
 def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane:
     """Let a mask that is good as a whole have more say where it and its drawing differ.
 
@@ -56,8 +62,7 @@ def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane
     Plane
         Probability, in the box of ``likely``.
     """
-    quality = float(np.clip(estimate, 0.5, 0.98))
-    say = _SAY * max(float(np.log(quality / (1 - quality))) - _NO_SAY, 0.0)
+    say = say_of_mask(estimate)
     if mask is None or say == 0:
         return likely
     probability = np.clip(likely.values, 1e-6, 1 - 1e-6)
