@@ -159,7 +159,8 @@ def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int
     all frames and of the exemplars that the same rule chooses where it knows the true J.
     """
     chosen_region, best_region, region = [], [], []
-    estimates = {"": np.array(report.scores), "_after": np.array(report.input_quality)}
+    scores = np.array(report.scores)
+    estimates = {"": scores, "_after": np.array(report.input_quality) if report.input_quality else scores}
     correlations: dict[str, list[float]] = {name: [] for name in estimates}
     errors: dict[str, list[float]] = {name: [] for name in estimates}
     for result in before.objects:
@@ -170,7 +171,7 @@ def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int
             errors[name].append(float(np.abs(values[:, place] - result.region).mean()))
             if np.ptp(values[:, place]) and np.ptp(result.region):
                 correlations[name].append(float(spearmanr(values[:, place], result.region).statistic))
-        column = estimates[""][:, place]
+        column = scores[:, place]
         area = np.array([np.count_nonzero(frame == result.predicted_id) for frame in masks])
         for quality, found in ((column, chosen_region), (result.region, best_region)):
             (chosen,) = select_exemplars(quality[:, None], {result.predicted_id: area}, count, spread=True).values()

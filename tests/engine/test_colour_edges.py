@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from napari_appearrefine.engine import colour_edges
 from napari_appearrefine.engine.boxes import Box, whole
 from napari_appearrefine.engine.colour_edges import Edges, Picture, along_edges, by_colour
 from napari_appearrefine.engine.merging import render_planes
@@ -112,3 +113,14 @@ def test_objects_at_the_border_and_nothing_at_all() -> None:
     assert set(np.unique(labels)) == {0, 1}
     assert labels[:50, :80].mean() > 0.95
     assert along_edges(planes[2], picture).values.shape == (*GRID, 4)
+
+
+def test_a_logo_in_the_colour_of_the_background_stays_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, truth = scene(1)
+    logo = (slice(46, 50), slice(40, 44))
+    frame[logo] = (120, 140, 150)
+    plane = Plane(whole(GRID), soft(truth, certainty=0.8))
+    picture = Picture.of(frame, GRID)
+    assert (by_colour(plane, picture, plane.values).values[logo] > 0.5).all()
+    monkeypatch.setattr(colour_edges, "_LEAST_PIECE", 0)
+    assert (by_colour(plane, picture, plane.values).values[logo] < 0.5).all()
