@@ -20,6 +20,7 @@ _LEAST_SEEN = 0.03
 _LEAST_WEIGHT = 1e-4
 _EDGE_RADIUS = 2
 _FLATNESS = 1e-3
+_UNVARIED = 0.48
 _SURE = 1e-4
 _LEAST_PIECE = 24
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -90,22 +91,22 @@ def by_colour(plane: Plane, picture: Picture, covered: np.ndarray, weight: float
     )
     odds = np.log(np.clip(plane.values, _SURE, 1 - _SURE) / np.clip(1 - plane.values, _SURE, 1))
     # What is so sure that no evidence can change it need not be weighed.
-    open_rows, open_columns = np.nonzero(np.abs(odds) < _MOST_EVIDENCE)
-    if not len(open_rows):
+    undecided = np.flatnonzero(np.abs(odds) < _MOST_EVIDENCE)
+    if not len(undecided):
         return plane
     # Over so many pixels every other one tells the same; averages of pairs would vary less than pixels do.
     colours = _colours(picture.small[box.at()][::2, ::2])
     inside = plane.within(box)[::2, ::2]
     free = 1 - np.clip(covered[box.at()][::2, ::2] - inside, 0, 1)
-    places = (open_rows + own[0].start) // 2, (open_columns + own[1].start) // 2
-    open_colours = _colours(picture.small[plane.box.at()])[:, open_rows, open_columns]
-    evidence, seen = np.zeros(len(open_rows), np.float32), np.ones(len(open_rows), np.float32)
+    rows, columns = np.divmod(undecided, plane.box.shape[1])
+    places = (rows + own[0].start) // 2 * free.shape[1] + (columns + own[1].start) // 2
+    own_colours = _at(_colours(picture.small[plane.box.at()]), undecided)
+    evidence, seen = np.zeros(len(undecided), np.float32), np.ones(len(undecided), np.float32)
     for sign, sure in ((1, np.clip(2 * inside - 1, 0, 1)), (-1, np.clip(1 - 2 * inside, 0, 1) * free)):
-        share, means, products = _moments(colours, sure, _REACH // 2)
-        share = share[places]
-        evidence += sign * _log_likelihood(open_colours, share, means[:, *places], products[:, *places])
+        share, means, products = (_at(each, places) for each in _moments(colours, sure, _REACH // 2))
+        evidence += sign * _log_likelihood(own_colours, share, means, products)
         seen *= np.clip(share / _LEAST_SEEN, 0, 1)
-    odds[open_rows, open_columns] += weight * seen * np.clip(_SAY * evidence, -_MOST_EVIDENCE, _MOST_EVIDENCE)
+    odds.ravel()[undecided] += weight * seen * np.clip(_SAY * evidence, -_MOST_EVIDENCE, _MOST_EVIDENCE)
     coloured = np.asarray(1 / (1 + np.exp(-odds)), np.float32)
     return Plane(plane.box, np.where(_specks(plane.values > 0.5, coloured > 0.5), plane.values, coloured))
 
@@ -135,7 +136,11 @@ def along_edges(plane: Plane, picture: Picture, share: float = 1.0) -> Plane:
     _, means, products = _moments(colours, None, _EDGE_RADIUS)
     probability = _mean(plane.values, _EDGE_RADIUS)
     together = np.stack([_mean(each * plane.values, _EDGE_RADIUS) for each in colours]) - means * probability
-    factors, _ = _solved(_covariance(means, products), together, _FLATNESS)
+    # Where the probability hardly varies no colour explains it.
+    varied = np.flatnonzero(np.abs(probability - 0.5) < _UNVARIED)
+    solved, _ = _solved(_covariance(_at(means, varied), _at(products, varied)), _at(together, varied), _FLATNESS)
+    factors = np.zeros_like(means)
+    factors.reshape(3, -1)[:, varied] = solved
     rest = probability - (factors * means).sum(0)
     red, green, blue, filtered = (share * _mean(each, _EDGE_RADIUS) for each in (*factors, rest))
     return Plane(plane.box, np.stack([red, green, blue, filtered + (1 - share) * plane.values], -1))
@@ -164,6 +169,11 @@ def _specks(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def _colours(image: np.ndarray) -> np.ndarray:
     """Turn (y, x, 3) uint8 into (3, y, x) float32 from 0 to 1."""
     return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255
+
+
+def _at(planes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the values of planes (..., y, x) at flat indices, (..., n)."""
+    return np.take(planes.reshape(*planes.shape[:-2], -1), places, -1)
 
 
 def _log_likelihood(colours: np.ndarray, share: np.ndarray, means: np.ndarray, products: np.ndarray) -> np.ndarray:
