@@ -156,6 +156,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/davis-dev"), help="default: %(default)s")
     parser.add_argument("--cache", type=Path, default=Path("runs/davis-dev-flow-masks"), help="masks from motion")
     parser.add_argument("--clips", nargs="+", metavar="CLIP", help="only these clips")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", choices=("input", *rows()), help="only these rows")
     parser.add_argument("--step", type=int, default=4, help="use every so many-th frame (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -170,7 +171,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     table = {}
-    for row, variant in {"input": None, **rows()}.items():
+    variants = {"input": None, **rows()}
+    for row, variant in variants.items():
+        if given.rows and row not in given.rows:
+            continue
         figures = np.array([measure(name, given, variant) for name in names])
         table[row] = {"J": float(figures[:, 0].mean()), "F": float(figures[:, 1].mean())}
         print(f"{row:28} J {table[row]['J']:.3f}  F {table[row]['F']:.3f}", flush=True)
