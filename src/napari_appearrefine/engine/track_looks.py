@@ -34,6 +34,7 @@ class Looks:
         self._count = 0
         self._sum: np.ndarray | None = None
         self._products: np.ndarray | None = None
+        self._units: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, features: np.ndarray) -> None:
         """Take in the features (c, h, w) of a frame."""
@@ -41,6 +42,7 @@ class Looks:
         vectors = features[:, ::4, ::4].reshape(len(features), -1)
         if self._sum is None or self._products is None:
             self._sum, self._products = np.zeros(len(vectors)), np.zeros((len(vectors), len(vectors)))
+        self._units = None
         self._count += vectors.shape[1]
         self._sum += vectors.sum(axis=1)
         # Not as a matrix product: the threads of the library for those keep a core busy until the next frame.
@@ -51,10 +53,13 @@ class Looks:
         seen = [each for each in track.looks if each is not None]
         if not seen or self._sum is None or self._products is None:
             return np.zeros((0, 1))
-        mean = self._sum / self._count
-        variances, directions = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
-        smoothed = np.maximum(variances, 0) + _SMOOTHING * variances.mean() + 1e-9
-        return np.asarray((np.array(seen) - mean) @ (directions / np.sqrt(smoothed)))
+        if self._units is None:
+            mean = self._sum / self._count
+            variances, directions = np.linalg.eigh(self._products / self._count - np.outer(mean, mean))
+            smoothed = np.maximum(variances, 0) + _SMOOTHING * variances.mean() + 1e-9
+            self._units = mean, directions / np.sqrt(smoothed)
+        mean, units = self._units
+        return np.asarray((np.array(seen) - mean) @ units)
 
 
 def look(features: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
@@ -85,9 +90,9 @@ def part_exchanged(tracks: Sequence[Track], looks: Looks) -> list[Track]:
     list of Track
         In order of id; the later part of a track that was cut has a new one.
     """
-    seen = {track.id: looks.of(track) for track in tracks}
-    others = [(track, _mean(seen[track.id])) for track in tracks if len(seen[track.id]) >= _LEAST_LOOKS]
-    whole, rows = list(tracks), dict(seen)
+    rows = {track.id: looks.of(track) for track in tracks}
+    others = [(track, _mean(rows[track.id])) for track in tracks if len(rows[track.id]) >= _LEAST_LOOKS]
+    whole = list(tracks)
     parted: list[Track] = []
     last_id = max((track.id for track in tracks), default=0)
     while whole:
