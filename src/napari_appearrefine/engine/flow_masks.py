@@ -17,6 +17,7 @@ from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
 from ..core.parameters import FlowMaskParameters
 from .boxes import box_around
+from .clip_looks import ClipLooks, Shown
 from .colour_edges import Edges, Picture, by_colour
 from .device import pick_device, shared_threads
 from .expectation import remember_flow_masks
@@ -38,6 +39,7 @@ from .tracks import Track
 _OUTLINE_BLUR = 0.7
 _LEAST_SHOWN, _MARGIN = 0.3, 8
 _SURE_INSIDE, _SURE_OUTSIDE = 0.6, 0.4
+_TEACHING_FRAMES = 100
 
 
 def flow_masks(
@@ -133,13 +135,19 @@ def _tracked_masks(
     ids, rests = ShownIds(tracks, chosen), _rests(tracks, chosen)
     yield Progress("Writing masks", 0, len(clip))
 
+    def shown(frame: int) -> Shown:
+        return _shown(tracker, frame, ids, rests.get(frame, []))
+
+    with shared_threads(device):
+        looks = ClipLooks.learn(map(shown, _spread(len(clip))), ids.objects) if tracker.features else None
+
     def draw(frame: int) -> Callable[[], np.ndarray]:
         image = clip.rgb(frame)
-        return lambda: _frame_labels(tracker, frame, ids, rests.get(frame, []), image)
+        return lambda: _frame_labels(shown(frame), looks, image)
 
     with closing(side_by_side(range(len(clip)), draw, device)) as drawn:
         for frame, labels in enumerate(drawn):
-            yield FrameLabels(frame, labels)
+            yield FrameLabels(frame, labels.astype(label_dtype(ids.objects)))
             yield Progress("Writing masks", frame + 1, len(clip))
     return ids.objects
 
@@ -206,21 +214,31 @@ def _rests(tracks: Sequence[Track], chosen: Mapping[int, int]) -> dict[int, list
     return rests
 
 
-def _frame_labels(
-    tracker: Tracker,
-    frame: int,
-    ids: ShownIds,
-    rests: Sequence[tuple[int, Patch]],
-    image: np.ndarray,
-) -> np.ndarray:
+def _spread(length: int) -> list[int]:
+    """Return the frames that teach what objects look like, evenly over a clip."""
+    return [int(frame) for frame in np.unique(np.linspace(0, length - 1, min(length, _TEACHING_FRAMES)).round())]
+
+
+def _shown(tracker: Tracker, frame: int, ids: ShownIds, rests: Sequence[tuple[int, Patch]]) -> Shown:
     labels = ids.at(frame)[tracker.labels[frame]]
-    probability = tracker.probabilities[frame].astype(np.float32) / 255
     for object_id, patch in rests:
         patch.paint(labels, object_id, only_where=0)
+    probability = tracker.probabilities[frame].astype(np.float32) / 255
+    if not tracker.features:
+        return Shown(labels, probability, np.zeros((0, 1, 1)), np.zeros((1, 1)))
+    return Shown(labels, probability, tracker.features[frame], tracker.moving[frame])
+
+
+def _frame_labels(shown: Shown, looks: ClipLooks | None, image: np.ndarray) -> np.ndarray:
+    if looks is not None:
+        shown = looks.applied(shown)
+    labels = shown.labels
     planes = {}
     for object_id in np.unique(labels[labels > 0]):
         inside = labels == object_id
-        plane = np.where(inside, np.maximum(probability, _SURE_INSIDE), np.minimum(probability, _SURE_OUTSIDE))
+        plane = np.where(
+            inside, np.maximum(shown.probability, _SURE_INSIDE), np.minimum(shown.probability, _SURE_OUTSIDE)
+        )
         plane[(labels > 0) & ~inside] = 0
         plane = cv2.GaussianBlur(plane, (0, 0), _OUTLINE_BLUR)
         box = box_around(plane > _LEAST_SHOWN, _MARGIN)
@@ -230,4 +248,4 @@ def _frame_labels(
     picture, covered = Picture.of(image, grid), coverage_of_all(list(planes.values()), grid)
     coloured = {key: by_colour(plane, picture, covered) for key, plane in planes.items()}
     edges = Edges(picture, dict.fromkeys(coloured, 1.0))
-    return render_planes(coloured, grid, size, edges).astype(label_dtype(ids.objects))
+    return render_planes(coloured, grid, size, edges)

@@ -15,6 +15,7 @@ _LEAST_EVIDENCE = 2.5
 _LARGEST_EVIDENCE = 200.0
 _SOFTNESS = 0.35
 _NEAR_WEIGHT = 0.7
+_CLEAR = 2.0
 
 
 class Foreground(NamedTuple):
@@ -90,6 +91,23 @@ def motion_evidence(cues: MotionCues) -> np.ndarray:
     ]
     far = np.mean(levels[1:], axis=0) if len(levels) > 1 else levels[0]
     return np.asarray(_NEAR_WEIGHT * levels[0] + (1 - _NEAR_WEIGHT) * far, np.float32)
+
+
+def clearly_moving(cues: MotionCues, size: tuple[int, int]) -> np.ndarray:
+    """Tell which cells of a coarser grid of ``size`` move clearly, whatever moves there.
+
+    Returns
+    -------
+    ndarray
+        (y, x) float32: 0 where the mean residual is up to twice the background's noise, to the next or to the
+        previous frame, 1 where it is four times as much in both.
+    """
+    ratios = []
+    for gap in (1, -1):
+        index = cues.gaps.index(gap)
+        mean = cv2.resize(cues.residual[index], size[::-1], interpolation=cv2.INTER_AREA)
+        ratios.append(np.linalg.norm(mean, axis=-1) / (cues.scale[index] + _NOISE_FLOOR))
+    return np.asarray(np.clip(np.log2(np.maximum(np.minimum(*ratios), 1e-6) / _CLEAR), 0, 1), np.float32)
 
 
 def guided_filter(guide: np.ndarray, plane: np.ndarray, radius: int = 5, flatness: float = 1e-3) -> np.ndarray:

@@ -21,6 +21,7 @@ _LEAST_PRESENCE = 0.15
 _LONG_PRESENCE = 25
 _LONGEST_OVERLAP = 6
 _LARGEST_GROWTH = 5
+_LEAST_BRIDGED, _LEAST_SHARE_BRIDGED = 6, 0.6
 _END = 8
 
 
@@ -104,8 +105,9 @@ def join_parts(
 ) -> list[list[Track]]:
     """Group tracks that are parts of one object.
 
-    These are tracks that are near each other and move alike whenever both are seen, that continue
-    one another, that look the same at different times, and that were absorbed before they were established.
+    These are tracks that are near each other and move alike whenever both are seen, or with all that is between
+    them; that continue one another; that look the same at different times; and that were absorbed before they
+    were established.
 
     Returns
     -------
@@ -159,7 +161,8 @@ def _moving_together(
             places = [place for place, frame in enumerate(near.frames) if frame in both]
             difference = sum(near.differences[place] for place in places)
             motion = sum(near.motions[place] for place in places)
-            if (
+            bridged = len(both.intersection(near.bridged))
+            if bridged >= max(_LEAST_BRIDGED, _LEAST_SHARE_BRIDGED * len(both)) or (
                 places
                 and len(both) >= alike.together * min(len(one.frames), len(other.frames))
                 and len(places) >= alike.near * len(both)

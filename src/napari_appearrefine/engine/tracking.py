@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from scipy import optimize
 
+from .bridges import moving_between
+from .foreground import clearly_moving
 from .motion_cues import MotionCues
 from .regions import Patch, carry, components, divide_by_motion, neighbour_distances, patches_of, share_out
 from .spool import Spool
@@ -30,6 +32,10 @@ class Tracker:
         All tracks so far, in order of id.
     labels, probabilities : Spool
         For each frame so far: (h, w) int32 track ids, and (h, w) uint8 probability times 255.
+    features : Spool
+        For each frame so far what it looks like, (c, h / s, w / s) float16; empty if no features came.
+    moving : Spool
+        And what clearly moves there, (h / s, w / s) float16.
     neighbourhoods : dict
         (smaller id, larger id) to what the two did while near each other.
     absorptions : list of (int, int)
@@ -42,6 +48,8 @@ class Tracker:
         self.tracks: list[Track] = []
         self.labels = Spool()
         self.probabilities = Spool()
+        self.features = Spool(compress=False)
+        self.moving = Spool()
         self.neighbourhoods: dict[tuple[int, int], Neighbourhood] = {}
         self.absorptions: list[tuple[int, int]] = []
         self.looks = Looks()
@@ -63,6 +71,8 @@ class Tracker:
         """
         if features is not None:
             self.looks.add(features)
+            self.features.append(features.astype(np.float16))
+            self.moving.append(clearly_moving(cues, (features.shape[1], features.shape[2])).astype(np.float16))
         step = _Step(self, len(self.labels), probability, cues, features)
         labels = step.assign()
         self._update(step, labels)
@@ -84,6 +94,7 @@ class Tracker:
                 _miss(step, track, hidden)
                 still_active.append(track)
         self._note_neighbours(step, labels)
+        self._note_bridges(step)
         self._active, self._shown, self._hidden = still_active, labels, hidden
 
     def _see(self, step: _Step, track: Track, patch: Patch) -> None:
@@ -125,6 +136,17 @@ class Tracker:
             near.differences.append(float(np.linalg.norm(first.residuals[-1] - second.residuals[-1])))
             near.motions.append(float(max(np.linalg.norm(first.residuals[-1]), np.linalg.norm(second.residuals[-1]))))
 
+    def _note_bridges(self, step: _Step) -> None:
+        seen = sorted((track for track in step.tracks if track.frames[-1:] == [step.frame]), key=lambda track: track.id)
+        if len(seen) < 2:
+            return
+        one, other = np.triu_indices(len(seen), 1)
+        centres = np.array([track.centres[-1] for track in seen])
+        between = moving_between(np.stack([centres[one], centres[other]], axis=1), step.cues)
+        for first, second in zip(one[between], other[between], strict=True):
+            pair = seen[first].id, seen[second].id
+            self.neighbourhoods.setdefault(pair, Neighbourhood()).bridged.append(step.frame)
+
     def start(self, patch: Patch, motion: np.ndarray) -> Track:
         """Begin a new track."""
         track = Track(len(self.tracks) + 1, patch, motion)
@@ -140,6 +162,7 @@ class _Step:
     ) -> None:
         self.frame = frame
         self.probability = probability
+        self.cues = cues
         self.features = features
         self.flow = cues.flow[cues.gaps.index(1)]
         self.residual = cues.residual[cues.gaps.index(1)]

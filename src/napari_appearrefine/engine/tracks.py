@@ -92,8 +92,11 @@ class Neighbourhood:
         Frames in which they were near.
     differences, motions : list of float
         In each the length of the difference of their residual motions, and of the longer of the two.
+    bridged : list of int
+        Frames in which what lay between them moved along with them.
     """
 
     frames: list[int] = field(default_factory=list)
     differences: list[float] = field(default_factory=list)
     motions: list[float] = field(default_factory=list)
+    bridged: list[int] = field(default_factory=list)
