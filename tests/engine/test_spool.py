@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from napari_appearrefine.engine import spool as spool_module
 from napari_appearrefine.engine.selector_inputs import MOST_TOGETHER, SelectorInputs, chunks_of, parts_of
-from napari_appearrefine.engine.spool import Spool
+from napari_appearrefine.engine.spool import CoarseSpool, Spool
 
 ARRAYS = st.sampled_from(["u1", "i4", "f4", "?"]).flatmap(
     lambda kind: arrays.arrays(np.dtype(kind), arrays.array_shapes(min_dims=0, max_dims=3, min_side=0))
@@ -58,3 +58,20 @@ def test_masks_of_absent_objects_are_empty() -> None:
     gathered.append(np.zeros((128, 224, 3), np.uint8), np.zeros((112, 384), np.float32), masks)
     assert (gathered.mask(0, 1) == masks[1]).all()
     assert not gathered.mask(0, None).any()
+
+
+@given(
+    st.lists(
+        arrays.arrays(np.float32, st.just((3, 4, 5)), elements=st.floats(-1e4, 1e4, width=32, allow_subnormal=False)),
+        max_size=3,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_coarse_planes_come_back_within_half_a_step(planes: list[np.ndarray]) -> None:
+    spool = CoarseSpool()
+    for each in planes:
+        spool.append(each)
+    assert len(spool) == len(planes)
+    for index, each in enumerate(planes):
+        step = (each.max(axis=(1, 2)) - each.min(axis=(1, 2))) / 255
+        assert (np.abs(spool[index] - each).max(axis=(1, 2)) <= 0.51 * step + 1e-3).all()

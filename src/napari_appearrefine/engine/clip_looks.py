@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 _MOST_TOLD_APART = 8
-_HIDDEN, _STEPS, _BATCH, _RATE, _DECAY = 32, 200, 4096, 0.02, 0.3
+_HIDDEN, _STEPS, _BATCH = 32, 150, 2048
+_RATE, _DECAY, _MEAN_KEPT, _SQUARE_KEPT = 0.02, 0.3, 0.9, 0.999
 _LEAST_SHARE = 0.02
 _LEAST_PROBABILITY, _MOST_OUTSIDE, _LEAST_INSIDE = 0.02, 0.3, 0.5
 _FAITHFULNESS = 4.0
@@ -29,9 +30,9 @@ class Shown:
     probability : ndarray
         (h, w) float32, that a pixel moves by itself, shown or not.
     features : ndarray
-        (c, h / s, w / s) floating, what the frame looks like.
+        (c, h / s, w / s) float32, what the frame looks like.
     moving : ndarray
-        (h / s, w / s) floating from 0 to 1, how clearly something moves there, object or not.
+        (h / s, w / s) float32 from 0 to 1, how clearly something moves there, object or not.
     """
 
     labels: np.ndarray
@@ -104,7 +105,7 @@ class ClipLooks:
     def _say(self, shown: Shown) -> np.ndarray:
         """Return the logarithm (k, h / s, w / s) float32 of each class's probability, background first."""
         channels, rows, columns = shown.features.shape
-        features = torch.from_numpy(shown.features.reshape(channels, -1).T.astype(np.float32))
+        features = torch.from_numpy(shown.features.reshape(channels, -1).T)
         with torch.inference_mode():
             logits = _forward((features - self._mean) / self._scale, self._layers)
             return np.ascontiguousarray(logits.log_softmax(1).T.numpy()).reshape(-1, rows, columns)
@@ -132,8 +133,8 @@ def _lesson(shown: Shown, objects: Sequence[int]) -> tuple[torch.Tensor, torch.T
         for plane in (*planes, np.maximum(sure, 0).astype(np.float32))
     ]
     background = cells[0]
-    weights = cells[-1] ** 2 * (1 - background * shown.moving.ravel().astype(np.float32))
-    features = shown.features.reshape(channels, -1).T.astype(np.float32)
+    weights = cells[-1] ** 2 * (1 - background * shown.moving.ravel())
+    features = shown.features.reshape(channels, -1).T
     return torch.from_numpy(features), torch.from_numpy(np.stack(cells[:-1], 1)), torch.from_numpy(weights)
 
 
@@ -145,19 +146,35 @@ def _fit(features: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor) ->
     for inputs, outputs in pairwise(widths):
         for shape in ((inputs, outputs), (outputs,)):
             layers.append(torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator))
-    for layer in layers:
-        layer.requires_grad_()
-    optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, _STEPS)
-    for _ in range(_STEPS):
+    moments = [(torch.zeros_like(layer), torch.zeros_like(layer)) for layer in layers]
+    for step in range(_STEPS):
         drawn = torch.randint(len(features), (_BATCH,), generator=generator)
+        for layer in layers:
+            layer.requires_grad_()
         logits = _forward(features[drawn], layers)
         loss = (functional.cross_entropy(logits, shares[drawn], reduction="none") * weights[drawn]).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return [layer.detach() for layer in layers]
+        gradients = torch.autograd.grad(loss, layers)
+        rate = _RATE * (1 - step / _STEPS)
+        layers = [
+            _descended(layer.detach(), gradient, moment, rate, step)
+            for layer, gradient, moment in zip(layers, gradients, moments, strict=True)
+        ]
+    return layers
+
+
+def _descended(
+    layer: torch.Tensor, gradient: torch.Tensor, moment: tuple[torch.Tensor, torch.Tensor], rate: float, step: int
+) -> torch.Tensor:
+    """Make one step of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019).
+
+    Not torch's own, which takes a second to import what it does not need here.
+    """
+    mean, square = moment
+    mean.lerp_(gradient, 1 - _MEAN_KEPT)
+    square.lerp_(gradient.square(), 1 - _SQUARE_KEPT)
+    corrected = mean / (1 - _MEAN_KEPT ** (step + 1))
+    spread = (square / (1 - _SQUARE_KEPT ** (step + 1))).sqrt() + 1e-8
+    return layer * (1 - rate * _DECAY) - rate * corrected / spread
 
 
 def _forward(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tensor:

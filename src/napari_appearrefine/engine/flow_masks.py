@@ -225,8 +225,8 @@ def _shown(tracker: Tracker, frame: int, ids: ShownIds, rests: Sequence[tuple[in
         patch.paint(labels, object_id, only_where=0)
     probability = tracker.probabilities[frame].astype(np.float32) / 255
     if not tracker.features:
-        return Shown(labels, probability, np.zeros((0, 1, 1)), np.zeros((1, 1)))
-    return Shown(labels, probability, tracker.features[frame], tracker.moving[frame])
+        return Shown(labels, probability, np.zeros((0, 1, 1), np.float32), np.zeros((1, 1), np.float32))
+    return Shown(labels, probability, tracker.features[frame], tracker.moving[frame][0])
 
 
 def _frame_labels(shown: Shown, looks: ClipLooks | None, image: np.ndarray) -> np.ndarray:

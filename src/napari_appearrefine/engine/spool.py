@@ -67,3 +67,26 @@ class Spool:
         return np.frombuffer(bytearray(zlib.decompress(data) if self._compress else data), place.dtype).reshape(
             place.shape
         )
+
+
+class CoarseSpool:
+    """A sequence of planes of real numbers, (c, h, w) each, of which 256 steps a plane are kept."""
+
+    def __init__(self) -> None:
+        self._steps = Spool(compress=False)
+        self._ranges = Spool(compress=False)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def append(self, planes: np.ndarray) -> None:
+        """Put planes, (c, h, w) floating, at the end."""
+        lowest = planes.min(axis=(1, 2), keepdims=True)
+        step = np.maximum((planes.max(axis=(1, 2), keepdims=True) - lowest) / 255, 1e-12)
+        self._steps.append(np.rint((planes - lowest) / step).astype(np.uint8))
+        self._ranges.append(np.stack([lowest, step]).astype(np.float32))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return planes as (c, h, w) float32, off by half a step at most."""
+        lowest, step = self._ranges[index]
+        return np.asarray(lowest + step * self._steps[index], np.float32)

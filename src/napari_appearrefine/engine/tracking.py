@@ -12,7 +12,7 @@ from .bridges import moving_between
 from .foreground import clearly_moving
 from .motion_cues import MotionCues
 from .regions import Patch, carry, components, divide_by_motion, neighbour_distances, patches_of, share_out
-from .spool import Spool
+from .spool import CoarseSpool, Spool
 from .track_looks import Looks, look
 from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
 
@@ -32,10 +32,9 @@ class Tracker:
         All tracks so far, in order of id.
     labels, probabilities : Spool
         For each frame so far: (h, w) int32 track ids, and (h, w) uint8 probability times 255.
-    features : Spool
-        For each frame so far what it looks like, (c, h / s, w / s) float16; empty if no features came.
-    moving : Spool
-        And what clearly moves there, (h / s, w / s) float16.
+    features, moving : CoarseSpool
+        For each frame so far what it looks like, (c, h / s, w / s), and what clearly moves there,
+        (1, h / s, w / s); empty if no features came.
     neighbourhoods : dict
         (smaller id, larger id) to what the two did while near each other.
     absorptions : list of (int, int)
@@ -48,8 +47,8 @@ class Tracker:
         self.tracks: list[Track] = []
         self.labels = Spool()
         self.probabilities = Spool()
-        self.features = Spool(compress=False)
-        self.moving = Spool()
+        self.features = CoarseSpool()
+        self.moving = CoarseSpool()
         self.neighbourhoods: dict[tuple[int, int], Neighbourhood] = {}
         self.absorptions: list[tuple[int, int]] = []
         self.looks = Looks()
@@ -71,8 +70,8 @@ class Tracker:
         """
         if features is not None:
             self.looks.add(features)
-            self.features.append(features.astype(np.float16))
-            self.moving.append(clearly_moving(cues, (features.shape[1], features.shape[2])).astype(np.float16))
+            self.features.append(features)
+            self.moving.append(clearly_moving(cues, (features.shape[1], features.shape[2]))[None])
         step = _Step(self, len(self.labels), probability, cues, features)
         labels = step.assign()
         self._update(step, labels)
