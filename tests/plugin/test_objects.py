@@ -243,12 +243,12 @@ def test_growing_over_another_object_is_one_sentence(model_viewer, masks, object
 
 def explanation(masks, likely, influence, frame=0):
     plane = Plane(whole(masks.shape), np.asarray(likely, np.float32))
-    return Explanation(frame, masks, {OBJECT: plane, OTHER: None}, masks.shape, influence)
+    return Explanation(frame, masks, {OBJECT: plane, OTHER: None}, influence)
 
 
 @pytest.fixture
 def error_map(model_viewer, controller, review, proposals, small_jobs):
-    def explain(clip, masks, frame, report, parameters):
+    def explain(clip, masks, frame, report, parameters, guidance):
         return explanation(masks[frame], make_truth()[frame] == OBJECT, {OBJECT: {0: 0.7, 4: 0.3}}, frame)
 
     return ErrorMap(model_viewer, controller, review, proposals, small_jobs.start, explain)

@@ -150,10 +150,11 @@ class ErrorMap:
             self._is_stale = True
             return
         self._is_stale = False
-        frame, clip = self._review.frame, clip_of(video)
-        masks = FewFrames(layer.data, {frame, *(other for some in report.exemplars.values() for other in some)})
+        frame, clip, guidance = self._review.frame, clip_of(video), self._review.guidance
+        teaching = [*report.exemplars.values(), *guidance.truth.values(), *guidance.pinned.values()]
+        masks = FewFrames(layer.data, {frame, *(other for some in teaching for other in some)})
         self._job = self._start_job(
-            lambda: jobs.outcome_of(lambda: _shown(self._explain(clip, masks, frame, report, parameters))),
+            lambda: jobs.outcome_of(lambda: _shown(self._explain(clip, masks, frame, report, parameters, guidance))),
             self._on_event,
             self._on_end,
         )
