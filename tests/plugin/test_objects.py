@@ -265,6 +265,7 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     assert sentences == ["The error map needs a run: press Refine first."]
     proposals.run(RefineParameters(exemplars=3))
     manual_jobs.run()
+    proposals.reject()
     model_viewer.dims.set_current_step(0, 5)
     error_map.toggle()
     small_jobs.run()
@@ -292,9 +293,26 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     assert switched == [False, True, False, True, False]
 
 
+def test_error_map_gives_way_to_an_open_proposal(model_viewer, proposals, manual_jobs, error_map, small_jobs):
+    sentences = []
+    error_map.said.connect(sentences.append)
+    model_viewer.dims.set_current_step(0, 5)
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run()
+    error_map.toggle()
+    small_jobs.run()
+    assert proposals.is_open
+    assert not error_map.overlay.data.any()
+    assert "the proposal's changes" in sentences[-1]
+    proposals.reject()
+    small_jobs.run()
+    assert error_map.overlay.data.any()
+    assert "Orange is likely too much" in sentences[-1]
+
+
 def test_error_marks_grade_what_is_likely():
     masks = np.array([[OBJECT, OBJECT, 0, 0, 0]])
     marks = error_marks(explanation(masks, [[0.4, 0.7, 0.6, 0.3, 0.1]], {}))
     assert marks.tolist() == [[1, 3, 2, 4, 0]]
     assert set(np.unique(marks)) - {0} <= set(COLOURS)
-    assert influence_text(4, {}) == "No exemplar shapes object 4 here."
+    assert influence_text(4, {}).startswith("No exemplar shapes object 4 here.")

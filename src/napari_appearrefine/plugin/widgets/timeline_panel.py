@@ -57,7 +57,9 @@ class TimelinePanel(QWidget):
         self.curves_box = QCheckBox("Curves")
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
         self.errors_box = QCheckBox("Likely errors")
-        self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
+        self.errors_box.setToolTip(
+            "Show in this frame where a mask is likely too much (orange) or too little (blue).  [W]"
+        )
         self.exemplars_box = QCheckBox("Exemplars")
         self.exemplars_box.setToolTip(
             "Show the frames from which the object is learned; with Likely errors, how much each shapes this one."
@@ -70,6 +72,9 @@ class TimelinePanel(QWidget):
         self.reason_label = QLabel(_HINT)
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
+        # Room for two lines always, so that the timeline stays where it is.
+        self.reason_label.setMinimumHeight(2 * self.reason_label.fontMetrics().lineSpacing())
+        self._said_at: int | None = None
         self.legend_label = QLabel(_legend())
         self.legend_label.setToolTip(
             "The upper half of a strip is the estimated quality before the last run, the lower half after it."
@@ -80,14 +85,17 @@ class TimelinePanel(QWidget):
         self._rows_timer = QTimer(self)
         self._rows_timer.setSingleShot(True)
         self._rows_timer.timeout.connect(self._show_rows)
+        self._scroll_timer = QTimer(self)
+        self._scroll_timer.setSingleShot(True)
+        self._scroll_timer.timeout.connect(self._scroll_to_object)
         review, actions = workbench.review, workbench.actions()
         self._connections = Connections(
             (review.table_changed, self._on_table_changed),
             (review.frame_changed, self.timeline.set_frame),
-            (review.object_changed, self.timeline.set_object),
+            (review.object_changed, self._on_object_changed),
             (review.said, self._say),
             (workbench.objects.said, self._say),
-            (workbench.error_map.said, self._say),
+            (workbench.error_map.said, self._say_of_errors),
             (workbench.error_map.changed, self._on_error_map_changed),
             (workbench.error_map.explained, self._on_explained),
             (review.object_changed, self._show_shares),
@@ -119,6 +127,7 @@ class TimelinePanel(QWidget):
         """Let go of workbench and viewer."""
         self._connections.release()
         self._rows_timer.stop()
+        self._scroll_timer.stop()
 
     def menu_for(self, object_id: int, frame: int) -> QMenu:
         """Return the menu of an object and a frame, or of the selected frames if the frame is one of them."""
@@ -170,6 +179,10 @@ class TimelinePanel(QWidget):
         inner.addWidget(self.timeline)
         inner.addStretch(1)
         area.setWidget(inside)
+        bar = area.verticalScrollBar()
+        assert bar is not None
+        # Scrolling moves what is painted, and the ruler must not go with it.
+        bar.valueChanged.connect(lambda _: self.timeline.update())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
@@ -216,9 +229,16 @@ class TimelinePanel(QWidget):
 
     def _on_measured(self, region: float, contour: float) -> None:
         self.truth_label.setText(f"J {region:.3f}   F {contour:.3f}")
+        partners = self._workbench.truth.partners.items()
+        self.truth_label.setToolTip(
+            "Measured against the objects that they overlap most:\n"
+            + "\n".join(f"object {own} against {other}" for own, other in partners)
+        )
 
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
+        # Who switched it wants to hear of it.
+        self._said_at = None
 
     def _on_explained(self, influence: Mapping[int, Mapping[int, float]]) -> None:
         self._influence = influence
@@ -235,14 +255,28 @@ class TimelinePanel(QWidget):
         self.timeline.set_curves_shown(shown)
         self._make_room()
 
+    def _on_object_changed(self, object_id: int) -> None:
+        self.timeline.set_object(object_id)
+        self._scroll_to_object()
+
     def _make_room(self) -> None:
         self.area.setMinimumHeight(min(self.timeline.sizeHint().height(), _MOST_HEIGHT))
+        # Later, because the rows have no place yet.
+        self._scroll_timer.start()
+
+    def _scroll_to_object(self) -> None:
+        place = self.timeline.rect_of_object(self._workbench.review.object_id)
+        if place is not None:
+            self.area.ensureVisible(0, place.bottom(), 0, 0)
+            self.area.ensureVisible(0, place.top(), 0, 0)
 
     def _show_rows(self) -> None:
         review = self._workbench.review
         rows = review.rows()
+        is_other_height = len(rows) != len(self.timeline.rows)
         self.timeline.set_rows(rows)
-        self._make_room()
+        if is_other_height:
+            self._make_room()
         self.timeline.set_frame(review.frame)
         self.timeline.set_object(review.object_id)
         for button in (self.previous_button, self.next_button, self.unreviewed_button):
@@ -255,6 +289,15 @@ class TimelinePanel(QWidget):
             self.reason_label.setText(_HINT)
 
     def _say(self, sentence: str) -> None:
+        self._said_at = self._workbench.review.frame
+        self._show_sentence(sentence)
+
+    def _say_of_errors(self, sentence: str) -> None:
+        # It comes again with every stroke and mark, and must not hide why a person is here or what was just done.
+        if self._said_at != self._workbench.review.frame:
+            self._show_sentence(sentence)
+
+    def _show_sentence(self, sentence: str) -> None:
         self.reason_label.setText(sentence)
         self.reason_label.setToolTip(sentence)
 
