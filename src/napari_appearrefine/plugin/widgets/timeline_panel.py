@@ -31,6 +31,7 @@ _LEGEND = {
 _NO_TRUTH = "No ground truth"
 _MOST_HEIGHT = 135
 """Of the rows that are seen without scrolling, in device-independent pixels."""
+_RIM = 2
 _HINT = "Choose masks to see here how good they are in every frame."
 
 
@@ -72,8 +73,6 @@ class TimelinePanel(QWidget):
         self.reason_label = QLabel(_HINT)
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
-        # Room for two lines always, so that the timeline stays where it is.
-        self.reason_label.setMinimumHeight(2 * self.reason_label.fontMetrics().lineSpacing())
         self._said_at: int | None = None
         self.legend_label = QLabel(_legend())
         self.legend_label.setToolTip(
@@ -85,9 +84,6 @@ class TimelinePanel(QWidget):
         self._rows_timer = QTimer(self)
         self._rows_timer.setSingleShot(True)
         self._rows_timer.timeout.connect(self._show_rows)
-        self._scroll_timer = QTimer(self)
-        self._scroll_timer.setSingleShot(True)
-        self._scroll_timer.timeout.connect(self._scroll_to_object)
         review, actions = workbench.review, workbench.actions()
         self._connections = Connections(
             (review.table_changed, self._on_table_changed),
@@ -127,7 +123,11 @@ class TimelinePanel(QWidget):
         """Let go of workbench and viewer."""
         self._connections.release()
         self._rows_timer.stop()
-        self._scroll_timer.stop()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Make room for two lines of words, so that the timeline stays where it is; the theme's font is known now."""
+        super().showEvent(event)
+        self.reason_label.setMinimumHeight(2 * (self.reason_label.fontMetrics().lineSpacing() + _RIM))
 
     def menu_for(self, object_id: int, frame: int) -> QMenu:
         """Return the menu of an object and a frame, or of the selected frames if the frame is one of them."""
@@ -183,6 +183,7 @@ class TimelinePanel(QWidget):
         assert bar is not None
         # Scrolling moves what is painted, and the ruler must not go with it.
         bar.valueChanged.connect(lambda _: self.timeline.update())
+        bar.rangeChanged.connect(self._scroll_to_object)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
@@ -261,10 +262,8 @@ class TimelinePanel(QWidget):
 
     def _make_room(self) -> None:
         self.area.setMinimumHeight(min(self.timeline.sizeHint().height(), _MOST_HEIGHT))
-        # Later, because the rows have no place yet.
-        self._scroll_timer.start()
 
-    def _scroll_to_object(self) -> None:
+    def _scroll_to_object(self, *_: object) -> None:
         place = self.timeline.rect_of_object(self._workbench.review.object_id)
         if place is not None:
             self.area.ensureVisible(0, place.bottom(), 0, 0)
@@ -273,10 +272,8 @@ class TimelinePanel(QWidget):
     def _show_rows(self) -> None:
         review = self._workbench.review
         rows = review.rows()
-        is_other_height = len(rows) != len(self.timeline.rows)
         self.timeline.set_rows(rows)
-        if is_other_height:
-            self._make_room()
+        self._make_room()
         self.timeline.set_frame(review.frame)
         self.timeline.set_object(review.object_id)
         for button in (self.previous_button, self.next_button, self.unreviewed_button):
