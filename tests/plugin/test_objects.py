@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, square
@@ -140,6 +142,22 @@ def test_a_piece_becomes_an_object_until_it_touches_the_rest(model_viewer, masks
     model_viewer.dims.set_current_step(0, 5)
     objects.split_part_at(1, 1)
     assert "in one piece in frame 5" in objects.sentences[-1]
+
+
+@pytest.mark.parametrize("shift", [-0.4, 0, 0.4])
+def test_a_click_means_the_pixel_under_it(model_viewer, masks, review, objects, small_jobs, shift):
+    masks.data_setitem(tuple(np.mgrid[3:4, 5:6, 1:2].reshape(3, -1)), OTHER)
+    review.read_again()
+    small_jobs.run()
+    model_viewer.dims.set_current_step(0, 3)
+    objects.split_part()
+    event = SimpleNamespace(position=(3.0, 5 + shift, 1 + shift), handled=False, type="mouse_press")
+    drag = masks.mouse_drag_callbacks[-1](masks, event)
+    next(drag)
+    event.type = "mouse_release"
+    assert next(drag, None) is None
+    assert masks.data[3, 5, 1] == 8
+    assert np.count_nonzero(masks.data == 8) == 1
 
 
 def test_nobody_paints_while_many_frames_change(masks, review, objects, slices):
