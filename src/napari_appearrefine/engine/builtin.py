@@ -237,17 +237,19 @@ class BuiltinModel:
         repair : Repair
             The repaired frame.
         influence : dict of int to dict of int to float
-            Object id to exemplar frame to its share of the evidence.
+            Object id to exemplar frame to its share of the evidence, where the repaired frame has the object.
         """
         weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
         memories, features = self._memories(inputs)(weights), inputs.features(frame)
-        masks, drawn = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
+        drawing = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
+        repair = self._repaired(inputs, inputs.clip.rgb(frame), inputs.labels(frame), *drawing)
+        planes = object_planes(repair.labels, inputs.object_ids, features.size)
         shares: dict[int, dict[int, float]] = {}
-        for object_id, plane, memory in zip(inputs.object_ids, drawn, memories, strict=True):
+        for object_id, plane, memory in zip(inputs.object_ids, planes, memories, strict=True):
             places = coarse_coverage(plane, features.grid, features.size) > 0.5
             queries = features.keys.to(self._device, self._dtype)[torch.from_numpy(places).to(self._device)]
             shares[object_id] = {} if memory is None else influence(queries, memory)
-        return self._repaired(inputs, inputs.clip.rgb(frame), inputs.labels(frame), masks, drawn), shares
+        return repair, shares
 
     def _scoring(
         self, inputs: ClipInputs, frame: int, memories: Remembered, weights: Weights, kind: str = "score"
