@@ -193,7 +193,11 @@ def test_likely_errors_hide_no_word_about_the_same_frame(qtbot, model_viewer, wo
     model_viewer.dims.set_current_step(0, 1)
     workbench.error_map.said.emit(shaped)
     assert panel.reason_label.text() == shaped
+    workbench.error_map.changed.emit(False)
+    assert panel.reason_label.text() == ""
     workbench.review.said.emit("Undone: a stroke.")
+    workbench.error_map.changed.emit(False)
+    assert panel.reason_label.text() == "Undone: a stroke."
     panel.errors_box.click()
     assert panel.reason_label.text() == "The error map needs a run: press Refine first."
     panel.shut_down()

@@ -74,6 +74,7 @@ class TimelinePanel(QWidget):
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
         self._said_at: int | None = None
+        self._said_of_errors = ""
         self.legend_label = QLabel(_legend())
         self.legend_label.setToolTip(
             "The upper half of a strip is the estimated quality before the last run, the lower half after it."
@@ -238,8 +239,10 @@ class TimelinePanel(QWidget):
 
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
-        # Who switched it wants to hear of it.
+        # Who switched it on wants to hear of it, and who switched it off no more.
         self._said_at = None
+        if not is_on and self.reason_label.text() == self._said_of_errors:
+            self._show_sentence("")
 
     def _on_explained(self, influence: Mapping[int, Mapping[int, float]]) -> None:
         self._influence = influence
@@ -292,6 +295,7 @@ class TimelinePanel(QWidget):
     def _say_of_errors(self, sentence: str) -> None:
         # It comes again with every stroke and mark, and must not hide why a person is here or what was just done.
         if self._said_at != self._workbench.review.frame:
+            self._said_of_errors = sentence
             self._show_sentence(sentence)
 
     def _show_sentence(self, sentence: str) -> None:
