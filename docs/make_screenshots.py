@@ -84,9 +84,9 @@ class Camera:
         self._viewer.screenshot(str(path), canvas_only=False, flash=False)
         if path.stat().st_size > LARGE:
             with Image.open(path) as picture:
-                picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-                    path, optimize=True
-                )
+                # One round of k-means, else large areas get a tint.
+                few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, 1, dither=Image.Dither.NONE)
+                few.save(path, optimize=True)
 
 
 def scroll_to(panel: Any, widget: QWidget) -> None:
