@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.files.report import write_json
-from speed import peak_memory, random_checkpoints
+from speed import measured_apart, peak_memory, random_checkpoints
 
 STAGES = ("flow masks", "refinement", "refinement, nothing kept", "published")
 
@@ -146,16 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
     results = []
     for stage in given.stages:
         for count in given.frames:
-            command = [sys.executable, __file__, "--one", stage, str(count), "--size", *map(str, given.size)]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-            done = subprocess.run(
-                [*command, "--threads", str(given.threads)], capture_output=True, text=True, env=environment
-            )
-            if done.returncode:
-                print(f"{stage} on {count} frames failed:\n{done.stderr}", file=sys.stderr)
-                return 1
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{stage}, {count} frames done", file=sys.stderr)
+            command = [__file__, "--one", stage, str(count), "--size", *map(str, given.size)]
+            threads = ["--threads", str(given.threads)]
+            results.append(measured_apart([*command, *threads], given.threads, f"{stage}, {count} frames"))
             if given.json:
                 write_json(given.json, {"size": given.size, "threads": given.threads, "results": results})
     print(table(results))

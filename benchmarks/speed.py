@@ -146,6 +146,18 @@ def random_checkpoints(folder: Path) -> dict[str, Path]:
     return files
 
 
+def measured_apart(command: list[str], threads: int, title: str) -> dict[str, Any]:
+    """Return what a script prints as JSON, run in a process of its own; end here if it fails."""
+    # Both must be known before torch is loaded, which happens here before the package could say the latter.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{title} failed:\n{done.stderr}")
+    print(f"{title} done", file=sys.stderr)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
 def peak_memory() -> int:
     """Return the most memory this process has held so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -370,16 +382,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     results = []
     for setting in _settings(given):
-        command = [sys.executable, __file__, "--one", json.dumps(asdict(setting))]
-        # Both must be known before torch is loaded, which happens here before the package could say the latter.
-        environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        title = ", ".join([setting.run, *setting.columns])
-        if done.returncode:
-            print(f"{title} failed:\n{done.stderr}", file=sys.stderr)
-            return 1
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-        print(f"{title} done", file=sys.stderr)
+        command = [__file__, "--one", json.dumps(asdict(setting))]
+        results.append(measured_apart(command, setting.threads, ", ".join([setting.run, *setting.columns])))
         if given.json:
             # After each measurement: all of them take an hour, and one may be stopped.
             machine = {"processor": platform.processor() or platform.machine(), "threads": given.threads}

@@ -84,9 +84,9 @@ class Camera:
         self._viewer.screenshot(str(path), canvas_only=False, flash=False)
         if path.stat().st_size > LARGE:
             with Image.open(path) as picture:
-                picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-                    path, optimize=True
-                )
+                # One round of k-means, else large areas get a tint.
+                few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, 1, dither=Image.Dither.NONE)
+                few.save(path, optimize=True)
 
 
 def scroll_to(panel: Any, widget: QWidget) -> None:
@@ -125,15 +125,19 @@ def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
     if panel.controller.state is State.RUNNING:
         wait_until(panel.controller.state_changed, lambda state: state is not State.RUNNING)
     settle()
-    actions = panel.workbench.actions()
+    actions, review = panel.workbench.actions(), panel.workbench.review
     actions["next_to_fix"]()
-    wait_until(panel.workbench.review.said, lambda sentence: True)
-    panel.workbench.review.toggle_lock(range(8, 14), [panel.workbench.review.object_id])
-    panel.workbench.review.toggle_ban([20])
-    panel.workbench.review.toggle_pin([44])
+    wait_until(review.said, lambda sentence: True)
+    review.toggle_lock(range(8, 14), [review.object_id])
+    review.toggle_ban([20])
+    review.toggle_pin([44])
     camera.take("4_proposal")
+    # One frame stays as it was, so that there is something to see in it.
+    review.go_to(middle)
+    review.select_object(panel.workbench.proposals.object_that_changes_most(middle))
+    panel.proposal_box.reject_frame.click()
     panel.proposal_box.accept_all.click()
-    panel.workbench.review.finish_writing()
+    review.finish_writing()
     panel.timeline_panel.curves_box.setChecked(True)
     panel.timeline_panel.errors_box.click()
     wait_until(panel.workbench.error_map.said, lambda sentence: True)

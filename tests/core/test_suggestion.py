@@ -15,7 +15,7 @@ def test_the_middle_of_the_poor_stretch_comes_first():
     assert first is not None
     assert 24 <= first.frame <= 35
     assert first.object_id == 7
-    assert "30 % right" in first.reason
+    assert "looks poor (about 30 % right)" in first.reason
     assert "poor masks around it" in first.reason
     known[first.frame] = True
     second = next_to_fix(quality, known, [7], reach=8.0)
@@ -54,6 +54,8 @@ def test_the_object_in_need_is_named_and_nothing_is_left_at_the_end():
     suggestion = next_to_fix(quality, known, [1, 4])
     assert suggestion is not None
     assert (suggestion.frame, suggestion.object_id) == (2, 4)
+    quality[2] = 0.97, 0.5
+    assert "looks good (about 97 % right)" in next_to_fix(quality[2:3], np.array([[False, True]]), [1, 4]).reason
     assert next_to_fix(quality, ~known, [1, 4]) is None
     unknown = next_to_fix(np.full((1, 1), np.nan), np.zeros((1, 1), bool), [1])
     assert unknown is not None

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from whole_runs import refine_all
 
 from napari_appearrefine.core.clip import Clip
-from napari_appearrefine.core.events import FrameLabels, Progress, Report
 from napari_appearrefine.core.labels import label_ious, object_areas
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.boxes import whole
@@ -21,7 +21,6 @@ from napari_appearrefine.engine.merging import merge_with_input
 from napari_appearrefine.engine.networks.backbone import LEVEL_CHANNELS, LEVEL_STRIDES, Backbone, fold_imagenet_weights
 from napari_appearrefine.engine.networks.matching import TEMPERATURES, match
 from napari_appearrefine.engine.object_masks import Plane
-from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.engine.reuse import RunStore
 from napari_appearrefine.files.masks import open_masks
 from napari_appearrefine.files.samples import sample_folder
@@ -47,21 +46,6 @@ def fish() -> tuple[Clip, np.ndarray]:
     return clip, np.stack([np.asarray(masks[frame])[::2, ::2] for frame in frames])
 
 
-def finish(events) -> tuple[np.ndarray, Report]:
-    labels: dict[int, np.ndarray] = {}
-    report = None
-    for event in events:
-        if isinstance(event, FrameLabels):
-            labels[event.frame] = event.labels
-        elif isinstance(event, Report):
-            report = event
-        else:
-            assert isinstance(event, Progress)
-            assert 0 <= event.done <= event.total
-    assert report is not None
-    return np.stack([labels[frame] for frame in sorted(labels)]), report
-
-
 def region_of(mask: np.ndarray, true: np.ndarray) -> float:
     union = np.count_nonzero(mask | true)
     return np.count_nonzero(mask & true) / union if union else 1.0
@@ -80,7 +64,7 @@ def test_damaged_masks_are_repaired_and_judged(model, fish):
     clip, truth = fish
     damaged, frames = damage_clip(truth, np.random.default_rng(3), share_of_frames=0.4)
     before = damaged.copy()
-    refined, report = finish(refine(clip, damaged, model=model))
+    refined, report = refine_all(clip, damaged, model=model)
     assert np.array_equal(damaged, before)
     lost = 1 - region(damaged, truth)
     assert lost > 0.05
@@ -99,7 +83,7 @@ def test_damaged_masks_are_repaired_and_judged(model, fish):
 
 def test_good_masks_stay_good(model, fish):
     clip, truth = fish
-    refined, _ = finish(refine(clip, truth, model=model))
+    refined, _ = refine_all(clip, truth, model=model)
     # Two translucent fins and a thin tail are all that may be lost.
     assert region(refined, truth) > 0.89
 
@@ -108,11 +92,10 @@ def test_ids_are_kept_and_order_does_not_matter(model, fish):
     clip, truth = fish
     renamed = np.zeros(truth.shape, np.uint16)
     renamed[truth == 1], renamed[truth == 2] = 900, 7
-    refined, report = finish(refine(clip, renamed, model=model))
-    assert refined.dtype == np.uint16
+    refined, report = refine_all(clip, renamed, model=model)
     assert set(np.unique(refined)) == {0, 7, 900}
     assert report.objects == [7, 900]
-    plain, _ = finish(refine(clip, truth, model=model))
+    plain, _ = refine_all(clip, truth, model=model)
     assert np.mean((refined == 900) == (plain == 1)) > 0.999
 
 
@@ -120,7 +103,7 @@ def test_an_empty_mask_is_never_good(model, fish):
     clip, truth = fish
     holed = truth.copy()
     holed[4] = 0
-    refined, report = finish(refine(clip, holed, RefineParameters(rounds=1), model=model))
+    refined, report = refine_all(clip, holed, RefineParameters(rounds=1), model=model)
     assert report.scores[4] == [0.0, 0.0]
     assert all(4 not in frames for frames in report.exemplars.values())
     assert region(refined[4:5], truth[4:5]) > 0.4
@@ -130,7 +113,7 @@ def test_an_empty_mask_is_never_good(model, fish):
 def test_short_clips(model, fish, frames):
     clip, truth = fish
     short = Clip(np.stack([clip.raw(frame) for frame in range(len(clip))[frames]]))
-    refined, _ = finish(refine(short, truth[frames], model=model))
+    refined, _ = refine_all(short, truth[frames], model=model)
     # Two translucent fins and a thin tail are all that may be lost; two frames know the least of them.
     assert region(refined, truth[frames]) > 0.88
 
@@ -140,7 +123,7 @@ def test_an_object_in_one_frame_stays_there(model, fish):
     lone = truth.copy()
     lone[1:][lone[1:] == 2] = 0
     for rounds in (1, 3):
-        refined, report = finish(refine(clip, lone, RefineParameters(rounds=rounds), model=model))
+        refined, report = refine_all(clip, lone, RefineParameters(rounds=rounds), model=model)
         assert report.exemplars[2] == [0] or rounds > 1
         kept, given = refined[0] == 2, truth[0] == 2
         assert np.count_nonzero(kept & given) > 0.9 * np.count_nonzero(given)
@@ -149,8 +132,8 @@ def test_an_object_in_one_frame_stays_there(model, fish):
 def test_the_same_input_gives_the_same_result(model, fish):
     clip, truth = fish
     damaged, _ = damage_clip(truth, np.random.default_rng(5))
-    first, _ = finish(refine(clip, damaged, RefineParameters(exemplars=4), model=model))
-    second, report = finish(refine(clip, damaged, RefineParameters(exemplars=4), model=model))
+    first, _ = refine_all(clip, damaged, RefineParameters(exemplars=4), model=model)
+    second, report = refine_all(clip, damaged, RefineParameters(exemplars=4), model=model)
     assert np.array_equal(first, second)
     assert all(len(frames) <= 4 for frames in report.exemplars.values())
 
@@ -182,7 +165,7 @@ def test_small_look_alikes_are_repaired_and_brought_back(model):
     masks = cells.labels.copy()
     taken = [1, 2, 3]
     masks[2][np.isin(masks[2], taken)] = 0
-    refined, report = finish(refine(Clip(cells.frames, "cells"), masks, model=model))
+    refined, report = refine_all(Clip(cells.frames, "cells"), masks, model=model)
     assert set(np.unique(refined)) == set(np.unique(masks))
     for label in taken:
         found, true = refined[2] == label, cells.labels[2] == label
@@ -199,7 +182,7 @@ def test_many_objects_are_refined_together(model, fish):
     for object_id in range(1, 13):
         row, column = divmod(object_id - 1, 4)
         masks[:, 10 + 50 * row : 40 + 50 * row, 10 + 70 * column : 50 + 70 * column] = object_id
-    refined, report = finish(refine(clip, masks, model=model))
+    refined, report = refine_all(clip, masks, model=model)
     assert report.objects == list(range(1, 13))
     assert set(np.unique(refined)) <= set(range(13))
 

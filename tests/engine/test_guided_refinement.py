@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from whole_runs import refine_all
 
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.core.events import FrameLabels, Progress, Report, run_to_end
+from napari_appearrefine.core.events import FrameLabels, Progress, run_to_end
 from napari_appearrefine.core.guidance import Guidance, MasksWithTruth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
@@ -64,18 +65,6 @@ class WilfulModel:
             yield FrameLabels(frame, self.wanted[frame], dict.fromkeys(inputs.object_ids, 0.5))
 
 
-def finish(events) -> tuple[np.ndarray, Report]:
-    frames: dict[int, np.ndarray] = {}
-    report = None
-    for event in events:
-        if isinstance(event, FrameLabels):
-            frames[event.frame] = event.labels
-        elif isinstance(event, Report):
-            report = event
-    assert report is not None
-    return np.stack([frames[frame] for frame in sorted(frames)]), report
-
-
 @settings(max_examples=60, deadline=None)
 @given(labels, labels, marks, marks)
 def test_no_model_changes_what_is_true_or_locked(masks, wanted, truth, locked):
@@ -83,7 +72,7 @@ def test_no_model_changes_what_is_true_or_locked(masks, wanted, truth, locked):
         masks[0, 0, 0] = 1
     guidance = Guidance(truth=truth, locked=locked)
     clip = Clip(np.zeros(masks.shape, np.uint8))
-    refined, report = finish(refine(clip, masks, model=WilfulModel(wanted), guidance=guidance))
+    refined, report = refine_all(clip, masks, model=WilfulModel(wanted), guidance=guidance)
     for mark in (truth, locked):
         for object_id, frames in mark.items():
             for frame in frames:
@@ -101,12 +90,12 @@ def test_an_object_that_only_a_person_drew_is_refined_too():
     guidance = Guidance(truth={2: {1}})
     clip = Clip(np.zeros(rough.shape, np.uint8))
     masks = MasksWithTruth(rough, drawn, guidance)
-    refined, report = finish(refine(clip, masks, model=WilfulModel(rough), guidance=guidance))
+    refined, report = refine_all(clip, masks, model=WilfulModel(rough), guidance=guidance)
     assert report.objects == [1, 2]
     assert report.exemplars[2] == [1]
     assert np.array_equal(refined[1] == 2, drawn[1] == 2)
     nothing = MasksWithTruth(np.zeros_like(rough), drawn, Guidance(truth={2: {1}}))
-    _, report = finish(refine(clip, nothing, model=WilfulModel(rough), guidance=guidance))
+    _, report = refine_all(clip, nothing, model=WilfulModel(rough), guidance=guidance)
     assert report.objects == [2]
     assert report.scores == [[0.0], [0.0], [0.0]]
 
@@ -116,7 +105,7 @@ def test_the_report_tells_marks_exemplars_and_quality():
     guidance = Guidance(pinned={1: {0}}, banned={1: {3}}, truth={1: {1}})
     clip = Clip(np.zeros(masks.shape, np.uint8))
     parameters = RefineParameters(exemplars=3)
-    _, report = finish(refine(clip, masks, parameters, model=WilfulModel(masks), guidance=guidance))
+    _, report = refine_all(clip, masks, parameters, model=WilfulModel(masks), guidance=guidance)
     assert report.exemplars == {1: [0, 1, 2]}
     assert report.quality == [[0.5], [1.0], [0.5], [0.5]]
     assert report.input_quality[1] == [1.0]
@@ -185,16 +174,16 @@ def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
     clip, truth, rough = fish
     parameters = RefineParameters(exemplars=6, rounds=1)
     store = RunStore()
-    first, _ = finish(refine(clip, rough, parameters, model=model, store=store))
+    first, _ = refine_all(clip, rough, parameters, model=model, store=store)
     assert store.computed == {"features": 8, "score": 8, "correction": 8}
-    again, _ = finish(refine(clip, rough, parameters, model=model, store=store))
+    again, _ = refine_all(clip, rough, parameters, model=model, store=store)
     assert not store.computed
     assert np.array_equal(again, first)
 
     masks, guidance = corrected(truth, rough, {6})
-    second, report = finish(refine(clip, masks, parameters, model=model, guidance=guidance, store=store))
+    second, report = refine_all(clip, masks, parameters, model=model, guidance=guidance, store=store)
     assert store.computed["features"] == store.computed["score"] == 0
-    fresh, expected = finish(refine(clip, masks, parameters, model=model, guidance=guidance))
+    fresh, expected = refine_all(clip, masks, parameters, model=model, guidance=guidance)
     assert np.array_equal(second, fresh)
     assert (report.scores, report.exemplars, report.quality) == (expected.scores, expected.exemplars, expected.quality)
     assert np.array_equal(second[6], truth[6])
@@ -203,17 +192,17 @@ def test_a_run_after_an_edit_is_that_of_a_full_run(model, fish):
 def test_a_restart_computes_nothing_of_a_run_that_was_made(fish, cache_folder):
     clip, _, rough = fish
     parameters = RefineParameters(exemplars=6, rounds=2)
-    first, report = finish(refine(clip, rough, parameters))
+    first, report = refine_all(clip, rough, parameters)
     store = RunStore()
-    again, repeated = finish(refine(clip, rough, parameters, store=store))
+    again, repeated = refine_all(clip, rough, parameters, store=store)
     assert np.array_equal(again, first)
     assert (repeated.scores, repeated.quality) == (report.scores, report.quality)
     assert not store.computed
     changed = rough.copy()
     changed[:, :10] = 0
-    finish(refine(clip, changed, replace(parameters, rounds=1), store=store))
+    refine_all(clip, changed, replace(parameters, rounds=1), store=store)
     assert store.computed["correction"] == 8
-    without, _ = finish(refine(clip, rough, replace(parameters, cache=False)))
+    without, _ = refine_all(clip, rough, replace(parameters, cache=False))
     assert np.array_equal(without, first)
     assert len(list(cache_folder.glob("features/*"))) == 8
 
@@ -226,7 +215,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(fish):
         pass
     events.close()
     store = RunStore()
-    finish(refine(clip, rough, parameters, store=store))
+    refine_all(clip, rough, parameters, store=store)
     assert store.computed["score"] == 0
     assert store.reused["correction"] >= 4
 
@@ -234,15 +223,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(fish):
 def test_rounds_before_the_last_know_nothing_of_an_edit(model, fish):
     clip, truth, rough = fish
     store = RunStore()
-    _, first = finish(refine(clip, rough, model=model, store=store))
+    _, first = refine_all(clip, rough, model=model, store=store)
     assert first.details["rounds"] == 3
     for frames in ({6}, {2, 6}):
         masks, guidance = corrected(truth, rough, frames)
-        second, report = finish(refine(clip, masks, model=model, guidance=guidance, store=store))
+        second, report = refine_all(clip, masks, model=model, guidance=guidance, store=store)
         assert store.computed["correction"] <= len(clip)
         assert store.reused["correction"] < len(clip)
         assert store.computed["features"] == store.computed["score"] == 0
-        fresh, expected = finish(refine(clip, masks, model=model, guidance=guidance))
+        fresh, expected = refine_all(clip, masks, model=model, guidance=guidance)
         assert np.array_equal(second, fresh)
         assert (report.exemplars, report.quality) == (expected.exemplars, expected.quality)
         assert all(np.array_equal(second[frame], truth[frame]) for frame in frames)
@@ -260,9 +249,9 @@ def test_frames_far_from_an_edit_are_not_computed_again(model):
     guidance = Guidance(truth={1: {2}})
     store, parameters = RunStore(), RefineParameters(rounds=1)
     clip = Clip(video)
-    finish(refine(clip, masks, parameters, model=model, store=store))
+    refine_all(clip, masks, parameters, model=model, store=store)
     edited = MasksWithTruth(masks, drawn, guidance)
-    finish(refine(clip, edited, parameters, model=model, guidance=guidance, store=store))
+    refine_all(clip, edited, parameters, model=model, guidance=guidance, store=store)
     assert store.reused["score"] == 40
     assert 0 < store.reused["correction"] < 40 - 16
 
@@ -277,8 +266,8 @@ def test_one_true_frame_overrules_a_fault_that_all_masks_share(model, fish):
         beside[rows.min() : rows.max() + 1, max(columns.min() - 16, 0) : columns.min() + 4] = True
         rough[frame][beside & (labels == 0)] = 1
     masks, guidance = corrected(truth, rough, {3})
-    _, without = finish(refine(clip, rough, model=model))
-    refined, report = finish(refine(clip, masks, model=model, guidance=guidance))
+    _, without = refine_all(clip, rough, model=model)
+    refined, report = refine_all(clip, masks, model=model, guidance=guidance)
     assert len(without.exemplars[1]) > 2
     assert len(report.exemplars[1]) < len(without.exemplars[1])
 
@@ -291,8 +280,8 @@ def test_one_true_frame_overrules_a_fault_that_all_masks_share(model, fish):
 def test_true_masks_reach_the_frames_around_them(model, fish):
     clip, truth, rough = fish
     masks, guidance = corrected(truth, rough, {4})
-    without, _ = finish(refine(clip, rough, model=model))
-    refined, report = finish(refine(clip, masks, model=model, guidance=guidance))
+    without, _ = refine_all(clip, rough, model=model)
+    refined, report = refine_all(clip, masks, model=model, guidance=guidance)
     near = [2, 3, 5, 6]
 
     def region(result: np.ndarray) -> float:
@@ -308,7 +297,7 @@ def test_true_masks_reach_the_frames_around_them(model, fish):
 def test_one_frame_is_explained_without_a_run(model, fish):
     clip, _, rough = fish
     holed = rough.copy()
-    _, report = finish(refine(clip, rough, model=model))
+    _, report = refine_all(clip, rough, model=model)
     frame = 5
     holed[frame] = np.where(rough[frame] == 1, 0, rough[frame])
     holed[frame, :14, :14] = 1
@@ -320,6 +309,37 @@ def test_one_frame_is_explained_without_a_run(model, fish):
         shares = told.influence[object_id]
         assert set(shares) <= set(exemplars) - {frame}
         assert sum(shares.values()) == pytest.approx(1, abs=0.01)
+
+
+def test_likely_errors_are_what_a_run_changes(model, fish):
+    clip, truth, rough = fish
+    masks, guidance = corrected(truth, rough, {6})
+    parameters, taken, added = RefineParameters(rounds=1), 0, 0
+    for source, marks in ((rough, Guidance()), (masks, guidance)):
+        refined, report = refine_all(clip, source, parameters, model=model, guidance=marks)
+        for frame in (0, 2, 3, 5):
+            told = explain_frame(
+                clip, source, frame, report.exemplars, report.scores, parameters, model=model, guidance=marks
+            )
+            for object_id in report.objects:
+                before, after = source[frame] == object_id, refined[frame] == object_id
+                assert np.array_equal(told.too_much(object_id) > 0.5, before & ~after)
+                assert np.array_equal(told.too_little(object_id) > 0.5, after & ~before)
+                taken += np.count_nonzero(before & ~after)
+                added += np.count_nonzero(after & ~before)
+    assert min(taken, added) > 50
+
+
+def test_a_frame_drawn_since_the_run_explains_its_neighbours(model, fish):
+    clip, truth, rough = fish
+    parameters = RefineParameters(rounds=1)
+    _, report = refine_all(clip, rough, parameters, model=model)
+    masks, guidance = corrected(truth, rough, {4})
+    told = explain_frame(clip, masks, 5, report.exemplars, report.scores, parameters, model=model, guidance=guidance)
+    assert 4 in told.influence[1]
+    banned = replace(guidance, banned={1: {4}})
+    told = explain_frame(clip, masks, 5, report.exemplars, report.scores, parameters, model=model, guidance=banned)
+    assert 4 not in told.influence[1]
 
 
 def test_links_are_weak_where_an_object_jumps(fish):

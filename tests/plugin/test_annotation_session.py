@@ -257,6 +257,8 @@ def test_a_sitting_from_the_video_to_the_saved_masks(annotator, qtbot, tmp_path)
     annotator.press("Ctrl+Z")
     np.testing.assert_array_equal(rough.data, rough_masks_of_two())
     assert not annotator.marks(first, wrong_one) & Mark.EDITED
+    assert panel.timeline_panel.reason_label.text() == "Undone: what was drawn last."
+    annotator.press("Ctrl+Z")
     viewer.layers.selection.active = rough
     for _ in range(5):
         annotator.press("Ctrl+Shift+Z")

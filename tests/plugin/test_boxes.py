@@ -165,6 +165,44 @@ def test_buttons_of_the_timeline_lead_on(qtbot, model_viewer, workbench, small_j
     panel.shut_down()
 
 
+def test_the_selected_object_and_the_numbers_of_frames_stay_in_sight(qtbot, model_viewer, workbench):
+    panel = TimelinePanel(model_viewer, workbench)
+    qtbot.addWidget(panel)
+    panel.resize(600, 150)
+    panel.show()
+    panel.curves_box.setChecked(True)
+    qtbot.waitUntil(lambda: panel.area.verticalScrollBar().maximum() > 0)
+    ruler = panel.area.grab().copy(0, 0, 500, 17)
+    assert len({ruler.toImage().pixelColor(x, 8).name() for x in range(500)}) > 1
+    for object_id in (OTHER, OBJECT, OTHER):
+        workbench.review.select_object(object_id)
+        place = panel.timeline.row_rect([OBJECT, OTHER].index(object_id))
+        shown = panel.area.viewport().rect().translated(0, panel.area.verticalScrollBar().value())
+        assert shown.contains(place.center())
+        assert panel.area.grab().copy(0, 0, 500, 17).toImage() == ruler.toImage()
+    panel.shut_down()
+
+
+def test_likely_errors_hide_no_word_about_the_same_frame(qtbot, model_viewer, workbench):
+    panel = TimelinePanel(model_viewer, workbench)
+    qtbot.addWidget(panel)
+    shaped = "Object 3 is shaped here by frame 4 (100 %)."
+    workbench.review.said.emit("Frame 0, object 3: a reason.")
+    workbench.error_map.said.emit(shaped)
+    assert panel.reason_label.text() == "Frame 0, object 3: a reason."
+    model_viewer.dims.set_current_step(0, 1)
+    workbench.error_map.said.emit(shaped)
+    assert panel.reason_label.text() == shaped
+    workbench.error_map.changed.emit(False)
+    assert panel.reason_label.text() == ""
+    workbench.review.said.emit("Undone: a stroke.")
+    workbench.error_map.changed.emit(False)
+    assert panel.reason_label.text() == "Undone: a stroke."
+    panel.errors_box.click()
+    assert panel.reason_label.text() == "The error map needs a run: press Refine first."
+    panel.shut_down()
+
+
 def test_exemplars_of_the_selected_object_are_pictures(qtbot, model_viewer, workbench, small_jobs):
     panel = TimelinePanel(model_viewer, workbench)
     qtbot.addWidget(panel)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.plugin import jobs
-from napari_appearrefine.plugin.engine_calls import prepare_engine
+from napari_appearrefine.plugin.engine_calls import engine_at_work
 from napari_appearrefine.plugin.time_left import TimeLeft, in_words
 
 
@@ -179,7 +180,8 @@ def test_a_core_is_left_to_the_window_however_often_it_is_asked_for(monkeypatch,
     try:
         torch.set_num_threads(4)
         for _ in range(3):
-            prepare_engine()
+            with engine_at_work():
+                pass
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
@@ -189,8 +191,10 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     """While torch's libraries are loaded, another thread must get its turn."""
     code = (
         "import sys, threading, time\n"
-        "from napari_appearrefine.plugin.engine_calls import prepare_engine\n"
-        "worker = threading.Thread(target=prepare_engine)\n"
+        "from napari_appearrefine.plugin.engine_calls import engine_at_work\n"
+        "def work():\n"
+        "    with engine_at_work(): pass\n"
+        "worker = threading.Thread(target=work)\n"
         "worker.start()\n"
         "turns = 0\n"
         "while worker.is_alive():\n"
@@ -201,6 +205,16 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_process_goes_on_as_before_when_the_last_computation_ends():
+    before = sys.getswitchinterval()
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(engine_at_work())
+        second.enter_context(engine_at_work())
+        first.close()
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == before
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import FRAMES, OBJECT, make_rough_masks, make_truth, square
@@ -142,6 +144,22 @@ def test_a_piece_becomes_an_object_until_it_touches_the_rest(model_viewer, masks
     assert "in one piece in frame 5" in objects.sentences[-1]
 
 
+@pytest.mark.parametrize("shift", [-0.4, 0, 0.4])
+def test_a_click_means_the_pixel_under_it(model_viewer, masks, review, objects, small_jobs, shift):
+    masks.data_setitem(tuple(np.mgrid[3:4, 5:6, 1:2].reshape(3, -1)), OTHER)
+    review.read_again()
+    small_jobs.run()
+    model_viewer.dims.set_current_step(0, 3)
+    objects.split_part()
+    event = SimpleNamespace(position=(3.0, 5 + shift, 1 + shift), handled=False, type="mouse_press")
+    drag = masks.mouse_drag_callbacks[-1](masks, event)
+    next(drag)
+    event.type = "mouse_release"
+    assert next(drag, None) is None
+    assert masks.data[3, 5, 1] == 8
+    assert np.count_nonzero(masks.data == 8) == 1
+
+
 def test_nobody_paints_while_many_frames_change(masks, review, objects, slices):
     slices.waits = True
     before = masks.data.copy()
@@ -243,12 +261,12 @@ def test_growing_over_another_object_is_one_sentence(model_viewer, masks, object
 
 def explanation(masks, likely, influence, frame=0):
     plane = Plane(whole(masks.shape), np.asarray(likely, np.float32))
-    return Explanation(frame, masks, {OBJECT: plane, OTHER: None}, masks.shape, influence)
+    return Explanation(frame, masks, {OBJECT: plane, OTHER: None}, influence)
 
 
 @pytest.fixture
 def error_map(model_viewer, controller, review, proposals, small_jobs):
-    def explain(clip, masks, frame, report, parameters):
+    def explain(clip, masks, frame, report, parameters, guidance):
         return explanation(masks[frame], make_truth()[frame] == OBJECT, {OBJECT: {0: 0.7, 4: 0.3}}, frame)
 
     return ErrorMap(model_viewer, controller, review, proposals, small_jobs.start, explain)
@@ -265,6 +283,7 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     assert sentences == ["The error map needs a run: press Refine first."]
     proposals.run(RefineParameters(exemplars=3))
     manual_jobs.run()
+    proposals.reject()
     model_viewer.dims.set_current_step(0, 5)
     error_map.toggle()
     small_jobs.run()
@@ -292,9 +311,26 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     assert switched == [False, True, False, True, False]
 
 
+def test_error_map_gives_way_to_an_open_proposal(model_viewer, proposals, manual_jobs, error_map, small_jobs):
+    sentences = []
+    error_map.said.connect(sentences.append)
+    model_viewer.dims.set_current_step(0, 5)
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run()
+    error_map.toggle()
+    small_jobs.run()
+    assert proposals.is_open
+    assert not error_map.overlay.data.any()
+    assert "the proposal's changes" in sentences[-1]
+    proposals.reject()
+    small_jobs.run()
+    assert error_map.overlay.data.any()
+    assert "Orange is likely too much" in sentences[-1]
+
+
 def test_error_marks_grade_what_is_likely():
     masks = np.array([[OBJECT, OBJECT, 0, 0, 0]])
     marks = error_marks(explanation(masks, [[0.4, 0.7, 0.6, 0.3, 0.1]], {}))
     assert marks.tolist() == [[1, 3, 2, 4, 0]]
     assert set(np.unique(marks)) - {0} <= set(COLOURS)
-    assert influence_text(4, {}) == "No exemplar shapes object 4 here."
+    assert influence_text(4, {}).startswith("No exemplar shapes object 4 here.")

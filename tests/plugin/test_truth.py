@@ -51,6 +51,26 @@ def test_stroke_changes_the_number_of_its_frame_alone(model_viewer, review, trut
     np.testing.assert_array_equal(np.delete(after, 2), np.delete(before, 2))
 
 
+def test_ids_need_not_be_those_of_the_truth(model_viewer, review, truth, small_jobs):
+    other_ids = np.where(make_truth() == OBJECT, 9, 0).astype(np.uint8)
+    other_ids[:, -4:] = OBJECT
+    truth.choose(model_viewer.add_labels(other_ids, name="truth"))
+    small_jobs.run()
+    assert truth.partners == {OBJECT: 9}
+    assert curves(review)["J"][0] == 1
+
+
+def test_what_overlaps_nothing_true_counts_as_wrong(model_viewer, review, truth, small_jobs):
+    means = []
+    truth.measured.connect(lambda region, contour: means.append((region, contour)))
+    truth.choose(model_viewer.add_labels(np.zeros_like(make_truth()), name="truth"))
+    small_jobs.run()
+    assert truth.partners == {}
+    present = make_rough_masks().any((1, 2))
+    np.testing.assert_array_equal(curves(review)["J"], np.where(present, 0, 1))
+    assert means[-1][0] == np.mean(~present)
+
+
 def test_no_truth_or_one_of_another_size_shows_no_numbers(model_viewer, review, truth, truth_layer, small_jobs):
     truth.choose(truth_layer)
     small_jobs.run()

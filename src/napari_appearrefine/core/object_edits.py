@@ -92,7 +92,7 @@ def parts_of(plane: np.ndarray) -> tuple[int, np.ndarray]:
 
     Pixels that touch at a corner are connected.
     """
-    # Here, because a window that opens need not wait for SciPy.
+    # Here, because a window that opens need not wait for SciPy; napari loads it with the first Labels layer.
     from scipy import ndimage
 
     numbered, count = ndimage.label(plane, np.ones((3, 3), bool))

@@ -11,7 +11,7 @@ import numpy as np
 _REACH = 32.0
 _WITHOUT_MOTION = 0.7
 _DOUBT = 0.27
-_FAIR = 0.75
+_FAIR, _GOOD = 0.75, 0.9
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,9 @@ def _reason(frame: int, quality: np.ndarray, known: np.ndarray, near: np.ndarray
     own = quality[frame]
     if np.isnan(own):
         opening = "Nothing is known yet about the mask here"
-    elif own < _FAIR:
-        opening = f"The mask here looks poor (about {100 * own:.0f} % right)"
     else:
-        opening = f"The mask here looks fair (about {100 * own:.0f} % right)"
+        word = "poor" if own < _FAIR else "fair" if own < _GOOD else "good"
+        opening = f"The mask here looks {word} (about {100 * own:.0f} % right)"
     true_frames = np.flatnonzero(known)
     if true_frames.size:
         apart = int(np.abs(true_frames - frame).min())

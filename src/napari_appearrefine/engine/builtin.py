@@ -26,7 +26,7 @@ from .object_drawing import FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
 from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
-from .repair import repaired
+from .repair import Repair, repaired
 from .side_by_side import side_by_side
 from .trust import estimated_iou, with_say
 
@@ -229,27 +229,27 @@ class BuiltinModel:
 
     def explain(
         self, inputs: ClipInputs, frame: int, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
-    ) -> tuple[list[Plane | None], tuple[int, int], dict[int, dict[int, float]]]:
-        """Return what the exemplars make of one frame, and whose evidence it is.
+    ) -> tuple[Repair, dict[int, dict[int, float]]]:
+        """Return what the exemplars make of one frame, as a round of correction does, and whose evidence it is.
 
         Returns
         -------
-        likely : list of Plane or None
-            Probability of each object on the working grid; None where there is nothing of it.
-        grid : tuple of int
-            Height and width of the working grid.
+        repair : Repair
+            The repaired frame.
         influence : dict of int to dict of int to float
-            Object id to exemplar frame to its share of the evidence.
+            Object id to exemplar frame to its share of the evidence, where the repaired frame has the object.
         """
         weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
         memories, features = self._memories(inputs)(weights), inputs.features(frame)
-        _, drawn = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
+        drawing = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
+        repair = self._repaired(inputs, inputs.clip.rgb(frame), inputs.labels(frame), *drawing)
+        planes = object_planes(repair.labels, inputs.object_ids, features.size)
         shares: dict[int, dict[int, float]] = {}
-        for object_id, plane, memory in zip(inputs.object_ids, drawn, memories, strict=True):
+        for object_id, plane, memory in zip(inputs.object_ids, planes, memories, strict=True):
             places = coarse_coverage(plane, features.grid, features.size) > 0.5
             queries = features.keys.to(self._device, self._dtype)[torch.from_numpy(places).to(self._device)]
             shares[object_id] = {} if memory is None else influence(queries, memory)
-        return drawn, features.size, shares
+        return repair, shares
 
     def _scoring(
         self, inputs: ClipInputs, frame: int, memories: Remembered, weights: Weights, kind: str = "score"
@@ -270,7 +270,12 @@ class BuiltinModel:
         def prepare() -> Callable[[], Arrays]:
             draw, given = self._drawing(inputs, frame, memories(weights), truth.say(frame)), inputs.labels(frame)
             image = inputs.clip.rgb(frame)
-            return lambda: self._repaired(inputs, image, given, *draw())
+
+            def correct() -> Arrays:
+                repair = self._repaired(inputs, image, given, *draw())
+                return repair.labels, self._calibration(repair.expected)[0]
+
+            return correct
 
         guesses = self._guesses_from(inputs, frame)
         return reused(inputs, "correction", frame, weights, prepare, [guesses, truth.depends_on(frame)])
@@ -282,10 +287,8 @@ class BuiltinModel:
         given: np.ndarray,
         masks: Sequence[Plane | None],
         drawn: Sequence[Plane | None],
-    ) -> Arrays:
-        picture = Picture.of(image, self._grid(inputs))
-        labels, expected = repaired(picture, given, inputs.object_ids, masks, drawn)
-        return labels, self._calibration(expected)[0]
+    ) -> Repair:
+        return repaired(Picture.of(image, self._grid(inputs)), given, inputs.object_ids, masks, drawn)
 
     def _guesses_from(self, inputs: ClipInputs, frame: int) -> list[tuple[int, np.ndarray]]:
         """Return the frames and masks that guesses at the objects missing in a frame depend on."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ..core.clip import Clip, FrameSource
@@ -32,10 +31,8 @@ class Explanation:
     masks : ndarray
         (Y, X) its labels.
     likely : dict of int to Plane or None
-        Object id to the probability that a pixel of the model's grid belongs to it; None if the model sees
-        nothing of it.
-    grid : tuple of int
-        Height and width of the model's grid.
+        Object id to the probability that a pixel of the frame belongs to it, above 0.5 where a round of correction
+        would have it so; None if the model sees nothing of it.
     influence : dict of int to dict of int to float
         Object id to exemplar frame to its share of the evidence that speaks for the object in this
         frame; the shares of an object sum to 1.
@@ -44,7 +41,6 @@ class Explanation:
     frame: int
     masks: np.ndarray
     likely: dict[int, Plane | None]
-    grid: tuple[int, int]
     influence: dict[int, dict[int, float]]
 
     def too_much(self, object_id: int) -> np.ndarray:
@@ -56,11 +52,8 @@ class Explanation:
         return np.where(self.masks == object_id, np.float32(0), self._probability(object_id))
 
     def _probability(self, object_id: int) -> np.ndarray:
-        plane = self.likely[object_id]
-        if plane is None:
-            return np.zeros(self.masks.shape, np.float32)
-        size = self.masks.shape[::-1]
-        return np.asarray(cv2.resize(plane.on(self.grid), size, interpolation=cv2.INTER_LINEAR), np.float32)
+        plane, height, width = self.likely[object_id], *self.masks.shape
+        return np.zeros(self.masks.shape, np.float32) if plane is None else plane.on((height, width))
 
 
 def explain_frame(
@@ -77,7 +70,10 @@ def explain_frame(
     store: RunStore | None = None,
     areas: Mapping[int, np.ndarray] | None = None,
 ) -> Explanation:
-    """Explain one frame by the exemplars of the last run; only these frames and this one are read.
+    """Explain one frame by the exemplars of the last run, as one round of correction would repair it now.
+
+    Only the exemplars, the frame and what a person made true since are read. What is locked or true in the frame
+    itself is explained like the rest, although a run would leave it as it is.
 
     Parameters
     ----------
@@ -89,7 +85,8 @@ def explain_frame(
         Object id to (T,) areas of the masks, from :func:`core.labels.object_areas`; those of the last run of
         the store if not given, and counted, which reads all masks, if there is none.
     exemplars : mapping of int to sequence of int
-        Object id to frames, from the run's report; the objects are those named here.
+        Object id to frames, from the run's report; the objects are those named here. What ``guidance`` says by now
+        about exemplars counts as well.
     scores : (T, Q) floats
         From the run's report, columns in the order of ``exemplars``.
 
@@ -98,7 +95,7 @@ def explain_frame(
     UserError
         If masks and clip do not belong together, or the model cannot tell.
     """
-    parameters = parameters or RefineParameters()
+    parameters, guidance = parameters or RefineParameters(), guidance or Guidance()
     check_masks(masks, clip, masks_name)
     store = store or RunStore(result_bytes=0)
     model = model or store.model(parameters, load_model)
@@ -112,7 +109,11 @@ def explain_frame(
     if explain is None:
         raise UserError(f"The model {model.name} does not tell where it expects faults; choose the built-in one.")
     with closing(store.start(model, clip, resources(parameters))) as reuse:
-        inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, masks_name, guidance or Guidance())
-        likely, grid, influence = explain(inputs, frame, np.asarray(scores), exemplars)
-        planes = dict(zip(inputs.object_ids, likely, strict=True))
-        return Explanation(frame, inputs.labels(frame), planes, grid, influence)
+        inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, masks_name, guidance)
+        teaching = {
+            key: sorted({*frames, *guidance.exemplars_of(key)} - guidance.banned.get(key, frozenset()))
+            for key, frames in exemplars.items()
+        }
+        repair, influence = explain(inputs, frame, np.asarray(scores), teaching)
+        likely = {object_id: repair.likely(object_id) for object_id in inputs.object_ids}
+        return Explanation(frame, inputs.labels(frame), likely, influence)

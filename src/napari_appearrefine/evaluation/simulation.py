@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
@@ -16,6 +15,7 @@ from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import LARGEST_ID, as_labels
 from ..core.suggestion import next_to_fix
 from .measures import frame_measures
+from .pairing import counterparts
 
 POLICIES = ("suggested", "uniform", "random", "worst")
 _VOID = 255
@@ -184,12 +184,10 @@ def matched_ids(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
     ndarray
         (T, Y, X) uint16.
     """
-    given, true = _ids(masks), _ids(truth)
-    overlap = np.array([[_overlap(masks == one, truth == other) for other in true] for one in given])
+    given = _ids(masks)
     table = np.zeros(LARGEST_ID + 1, np.uint16)
-    following = max([*given, *true], default=0) + 1
-    rows, columns = linear_sum_assignment(-overlap) if overlap.size else ((), ())
-    partner = {given[row]: true[column] for row, column in zip(rows, columns, strict=True) if overlap[row, column] > 0}
+    following = max([*given, *_ids(truth)], default=0) + 1
+    partner = counterparts(masks, truth)
     for object_id in given:
         if object_id not in partner:
             partner[object_id], following = following, following + 1
@@ -269,11 +267,6 @@ def _loaded(masks: FrameSource, name: str) -> np.ndarray:
 
 def _ids(labels: np.ndarray) -> list[int]:
     return [int(object_id) for object_id in np.flatnonzero(np.bincount(labels.ravel())) if object_id]
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0
 
 
 def table(simulations: Mapping[str, Simulation] | Sequence[Simulation]) -> str:

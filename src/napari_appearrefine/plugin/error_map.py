@@ -97,11 +97,13 @@ class ErrorMap:
         self._overlay: Labels | None = None
         self._job: jobs.Job | None = None
         self._is_stale = False
+        self._gives_way = False
         self._connections = Connections(
             (review.frame_changed, self._on_changed),
             (review.pixels_changed, self._on_changed),
             (review.masks_changed, self._on_masks_changed),
             (runs.state_changed, self._on_changed),
+            (proposals.changed, self._on_proposal_changed),
         )
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -150,10 +152,11 @@ class ErrorMap:
             self._is_stale = True
             return
         self._is_stale = False
-        frame, clip = self._review.frame, clip_of(video)
-        masks = FewFrames(layer.data, {frame, *(other for some in report.exemplars.values() for other in some)})
+        frame, clip, guidance = self._review.frame, clip_of(video), self._review.guidance
+        teaching = [*report.exemplars.values(), *guidance.truth.values(), *guidance.pinned.values()]
+        masks = FewFrames(layer.data, {frame, *(other for some in teaching for other in some)})
         self._job = self._start_job(
-            lambda: jobs.outcome_of(lambda: _shown(self._explain(clip, masks, frame, report, parameters))),
+            lambda: jobs.outcome_of(lambda: _shown(self._explain(clip, masks, frame, report, parameters, guidance))),
             self._on_event,
             self._on_end,
         )
@@ -164,9 +167,10 @@ class ErrorMap:
         elif isinstance(event, jobs.Outcome) and self._overlay is not None and self.is_on:
             frame, marks, influence = event.value
             if frame == self._review.frame:
-                show_overlay(self._overlay, marks)
+                if not self._gives_way:
+                    show_overlay(self._overlay, marks)
                 self.explained.emit(influence)
-                self.said.emit(influence_text(self._review.object_id, influence))
+                self.said.emit(influence_text(self._review.object_id, influence, self._gives_way))
 
     def _on_end(self) -> None:
         self._job = None
@@ -183,6 +187,12 @@ class ErrorMap:
             show_overlay(self._overlay, np.zeros_like(self._overlay.data))
             self.explained.emit({})
             self._compute()
+
+    def _on_proposal_changed(self) -> None:
+        # The changes of a proposal have the same colours, and mean that something would be done about it.
+        if self._gives_way != self._proposals.is_open:
+            self._gives_way = self._proposals.is_open
+            self._on_changed()
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None and self._overlay is not None:
@@ -215,10 +225,15 @@ def error_marks(explanation: Explanation) -> np.ndarray:
     return marks
 
 
-def influence_text(object_id: int, influence: Mapping[int, Mapping[int, float]]) -> str:
-    """Say which exemplars shaped an object in a frame, the strongest first."""
+def influence_text(object_id: int, influence: Mapping[int, Mapping[int, float]], is_hidden: bool = False) -> str:
+    """Say which exemplars shaped an object in a frame, the strongest first, and what the colours mean."""
+    meaning = (
+        "The colours are the proposal's changes; likely errors come back when it is decided."
+        if is_hidden
+        else "Orange is likely too much, blue too little."
+    )
     shares = sorted(influence.get(object_id, {}).items(), key=lambda share: -share[1])[:_EXEMPLARS_NAMED]
     if not shares:
-        return f"No exemplar shapes object {object_id} here."
+        return f"No exemplar shapes object {object_id} here. {meaning}"
     named = ", ".join(f"frame {frame} ({100 * share:.0f} %)" for frame, share in shares)
-    return f"Object {object_id} is shaped here by {named}. Orange is likely too much, blue too little."
+    return f"Object {object_id} is shaped here by {named}. {meaning}"

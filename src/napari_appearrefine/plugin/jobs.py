@@ -65,7 +65,7 @@ class Outcome:
 JobEvent = Event | Prepared | Outcome | Failure
 MakeEvents = Callable[[], Iterator[JobEvent]]
 RefineEvents = Callable[[Clip, FrameSource, RefineParameters, str, Guidance], Iterator[Event]]
-Explain = Callable[[Clip, FrameSource, int, Report, RefineParameters], "Explanation"]
+Explain = Callable[[Clip, FrameSource, int, Report, RefineParameters, Guidance], "Explanation"]
 Follow = Callable[[Clip, FrameSource, Sequence[int]], dict[int, np.ndarray]]
 FlowMaskEvents = Callable[[Clip, FlowMaskParameters], Iterator[Event]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import DirectLabelColormap, label_colormap
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
@@ -23,6 +23,9 @@ REFINED_SUFFIX = " refined"
 MOTION_SUFFIX = " masks"
 PROPOSAL_SUFFIX = " proposal"
 _OUTLINE = 2
+# napari's own colours, shuffled so that the first ones are none of those in which changes and likely errors are
+# shown, for people with colour blindness either: its usual second one is their blue.
+_COLOURS, _SEED = 49, 0.81
 _TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
@@ -133,6 +136,8 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
     if isinstance(like, Labels):
         # All in the constructor, because each setter would slice and draw the layer again.
         options |= {"colormap": like.colormap.model_copy(deep=True), "opacity": like.opacity}
+    elif role == "motion":
+        options |= {"colormap": label_colormap(_COLOURS, _SEED, background_value=0)}
     layer = Labels(data, name=name, metadata=metadata, **options)
     layer.editable = role != "proposal"
     return layer

@@ -272,13 +272,12 @@ class ObjectsController:
         self._viewer.layers.selection.active = layer
 
         def drag(layer: Labels, event: Any) -> Iterator[None]:
-            begin = np.array(layer.world_to_data(event.position))[-2:]
-            end = begin
+            begin = end = _pixel_at(layer, event)
             # Otherwise the drag would move the picture.
             event.handled = True
             yield
             while event.type == "mouse_move":
-                end = np.array(layer.world_to_data(event.position))[-2:]
+                end = _pixel_at(layer, event)
                 event.handled = True
                 yield
             self._stop_waiting()
@@ -360,3 +359,8 @@ class ObjectsController:
 
     def _on_masks_changed(self, _layer: Labels | None) -> None:
         self._stop_waiting()
+
+
+def _pixel_at(layer: Labels, event: Any) -> np.ndarray:
+    """Return the row and column of the pixel under the pointer; napari's pixels have whole numbers in their middle."""
+    return np.array(np.round(layer.world_to_data(event.position)[-2:]), np.intp)

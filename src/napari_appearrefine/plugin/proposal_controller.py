@@ -199,6 +199,7 @@ class ProposalController:
                 Edit("Reject proposed masks"), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
             )
             self._show_what_is_open()
+            self._review.said.emit("Rejected: your masks stay as they were there. Ctrl-Z takes it back.")
 
     def toggle_shown(self) -> None:
         """Show the proposed masks instead of the masks, or the masks again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -222,14 +222,25 @@ class ReviewController:
     def undo(self) -> None:
         """Take back the last stroke, mark or operation on the masks."""
         if self._layer is not None:
-            self._layer.undo()
-            self._follow_history()
+            self._step_in_history(self._layer.undo, "Undone: what was drawn last.")
 
     def redo(self) -> None:
         """Make again what was undone last."""
         if self._layer is not None:
-            self._layer.redo()
-            self._follow_history()
+            self._step_in_history(self._layer.redo, "Done again: what was drawn.")
+
+    def _step_in_history(self, step: Callable[[], None], words_for_strokes: str) -> None:
+        """Go back or forth, and say what it was; strokes are napari's own, and have no title."""
+        said: list[str] = []
+        changed: list[set[int]] = []
+        self.said.connect(said.append)
+        self.pixels_changed.connect(changed.append)
+        step()
+        self._follow_history()
+        self.said.disconnect(said.append)
+        self.pixels_changed.disconnect(changed.append)
+        if changed and not said:
+            self.said.emit(words_for_strokes)
 
     def show_proposed(self, proposed: dict[int, np.ndarray]) -> None:
         """Mark frames in which a proposal would change an object: object id to (T,) bool."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,22 @@ from .review_controller import ReviewController
 from .timeline_rows import Curve
 
 _FRAMES_A_PART = 16
+_NO_ID = -1
+
+
+@dataclass(frozen=True)
+class _Part:
+    """J and F of some frames, (frames, Q) each."""
+
+    frames: list[int]
+    region: np.ndarray
+    contour: np.ndarray
 
 
 class TruthController:
     """Measures the reviewed masks in a worker: all frames at first, then those that change.
+
+    Each object is measured against the true one that it overlaps most when the truth is chosen, whatever their ids.
 
     Parameters
     ----------
@@ -37,12 +50,18 @@ class TruthController:
         self._truth: Labels | None = None
         self._job: jobs.Job | None = None
         self._ids: list[int] = []
+        self._partners: dict[int, int] | None = None
         self._values = np.zeros((0, 0, 2))
         self._waiting: set[int] = set()
         self._connections = Connections(
             (review.pixels_changed, self._on_pixels_changed),
             (review.masks_changed, self._on_masks_changed),
         )
+
+    @property
+    def partners(self) -> Mapping[int, int]:
+        """Object id to the id in the truth that it is measured against; without those that overlap nothing there."""
+        return self._partners or {}
 
     def choose(self, layer: Labels | None) -> None:
         """Take a Labels layer as the truth, or none; one of another size is none."""
@@ -68,20 +87,22 @@ class TruthController:
     def _stop(self) -> None:
         if self._job is not None:
             self._job.detach()
-        self._job, self._waiting = None, set()
+        self._job, self._waiting, self._partners = None, set(), None
         self._values = np.zeros((0, 0, 2))
 
     def _measure(self, frames: Iterable[int]) -> None:
         masks, truth = self._review.layer, self._truth
         if masks is None or truth is None:
             return
-        true, data, ids, chosen = truth.data, masks.data, list(self._ids), list(frames)
-        self._job = self._start_job(lambda: _measures(true, data, ids, chosen), self._on_event, self._on_end)
+        true, data, ids, chosen, partners = truth.data, masks.data, list(self._ids), list(frames), self._partners
+        self._job = self._start_job(lambda: _measures(true, data, ids, chosen, partners), self._on_event, self._on_end)
 
     def _on_event(self, event: jobs.JobEvent) -> None:
-        if isinstance(event, jobs.Outcome):
-            frames, region, contour = event.value
-            self._values[frames, :, 0], self._values[frames, :, 1] = region, contour
+        value = event.value if isinstance(event, jobs.Outcome) else None
+        if isinstance(value, dict):
+            self._partners = value
+        elif isinstance(value, _Part):
+            self._values[value.frames, :, 0], self._values[value.frames, :, 1] = value.region, value.contour
             self._review.show_measures(
                 {
                     key: [Curve("J", self._values[:, slot, 0].copy()), Curve("F", self._values[:, slot, 1].copy())]
@@ -112,16 +133,23 @@ class TruthController:
         self._begin()
 
 
-def _measures(true: Any, masks: np.ndarray, ids: list[int], frames: list[int]) -> Iterator[jobs.JobEvent]:
+def _measures(
+    true: Any, masks: np.ndarray, ids: list[int], frames: list[int], partners: dict[int, int] | None
+) -> Iterator[jobs.JobEvent]:
     """Measure some frames, part by part; a frame is copied first, as a person may paint on it."""
-    # Here, because a window that opens need not wait for OpenCV.
+    # Here, because a window that opens need not wait for OpenCV and SciPy.
     from ..evaluation.measures import frame_measures
+    from ..evaluation.pairing import counterparts
 
+    if partners is None:
+        partners = counterparts(masks, true)
+        yield jobs.Outcome(partners)
+    true_ids = [partners.get(object_id, _NO_ID) for object_id in ids]
     pairs = [(slot, slot) for slot in range(len(ids))]
     for start in range(0, len(frames), _FRAMES_A_PART):
         part = frames[start : start + _FRAMES_A_PART]
         region, contour = np.full((2, len(part), len(ids)), np.nan)
         for place, frame in enumerate(part):
-            values = frame_measures(np.asarray(true[frame]), ids, masks[frame].copy(), ids, pairs=pairs)
+            values = frame_measures(np.asarray(true[frame]), true_ids, masks[frame].copy(), ids, pairs=pairs)
             region[place], contour[place] = (np.diagonal(each) for each in values)
-        yield jobs.Outcome((part, region, contour))
+        yield jobs.Outcome(_Part(part, region, contour))

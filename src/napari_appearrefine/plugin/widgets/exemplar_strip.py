@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from ..exemplar_views import SIDE, ExemplarView
 
 _WIDTH = 3 * (SIDE + 12) + 20
+_MARGIN = 16
 
 
 class ExemplarStrip(QListWidget):
@@ -36,6 +38,11 @@ class ExemplarStrip(QListWidget):
         self.setToolTip("Frames from which the selected object is learned; click to go there.")
         self._shares: Mapping[int, float] = {}
         self.itemClicked.connect(self._on_item_clicked)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Make room for a line of pictures with two lines of words below; the theme's font is known now."""
+        super().showEvent(event)
+        self.setMinimumHeight(SIDE + 2 * self.fontMetrics().lineSpacing() + _MARGIN)
 
     def show_views(self, views: Sequence[ExemplarView]) -> None:
         """Show these pictures."""

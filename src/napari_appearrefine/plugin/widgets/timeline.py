@@ -145,6 +145,12 @@ class Timeline(QWidget):
         """Return where a row is, names included."""
         return QRect(0, _RULER + index * self._row_step(), self.width(), self._row_step())
 
+    def rect_of_object(self, object_id: int) -> QRect | None:
+        """Return where the row of an object is, with room above it for the ruler; None if it has none."""
+        places = (index for index, row in enumerate(self._rows) if row.object_id == object_id)
+        index = next(places, None)
+        return None if index is None else self.row_rect(index).adjusted(0, -_RULER, 0, 0)
+
     def x_of(self, frame: int) -> int:
         """Return the middle of a frame."""
         return round(GUTTER + self._view.x_of(frame + 0.5))
@@ -158,6 +164,7 @@ class Timeline(QWidget):
         painter = QPainter(self)
         painter.drawPixmap(0, 0, self._picture)
         if self._rows:
+            self._paint_ruler(painter, self._top_in_sight())
             self._paint_selection(painter)
             self._paint_current(painter)
         painter.end()
@@ -259,15 +266,17 @@ class Timeline(QWidget):
 
     def _object_at(self, y: float) -> int:
         index = int((y - _RULER) // self._row_step())
-        return self._rows[index].object_id if 0 <= index < len(self._rows) else 0
+        is_on_ruler = y < self._top_in_sight() + _RULER
+        return self._rows[index].object_id if not is_on_ruler and 0 <= index < len(self._rows) else 0
+
+    def _top_in_sight(self) -> int:
+        return self.visibleRegion().boundingRect().top()
 
     def _painted(self, size: QSize, ratio: float) -> QPixmap:
         picture = QPixmap(size)
         picture.setDevicePixelRatio(ratio)
         picture.fill(QColor(*self._colours.background))
         painter = QPainter(picture)
-        if self._rows:
-            self._paint_ruler(painter)
         for index, row in enumerate(self._rows):
             place = self.row_rect(index)
             self._paint_name(painter, row, place)
@@ -281,13 +290,15 @@ class Timeline(QWidget):
         painter.end()
         return picture
 
-    def _paint_ruler(self, painter: QPainter) -> None:
+    def _paint_ruler(self, painter: QPainter, top: int) -> None:
+        """Paint the frames' numbers on top of what is in sight, however far it is scrolled."""
+        painter.fillRect(QRect(0, top, self.width(), _RULER), QColor(*self._colours.background))
         painter.setPen(QColor(*self._colours.text))
         for frame in _ticks(self._view):
             x = self._view.x_of(frame + 0.5)
             if 0 <= x <= self._view.width:
-                painter.drawText(QRectF(GUTTER + x - 30, 0, 60, _RULER - 4), Qt.AlignmentFlag.AlignCenter, str(frame))
-                painter.drawLine(QPointF(GUTTER + x, _RULER - 4), QPointF(GUTTER + x, _RULER - 1))
+                painter.drawText(QRectF(GUTTER + x - 30, top, 60, _RULER - 4), Qt.AlignmentFlag.AlignCenter, str(frame))
+                painter.drawLine(QPointF(GUTTER + x, top + _RULER - 4), QPointF(GUTTER + x, top + _RULER - 1))
 
     def _paint_name(self, painter: QPainter, row: TimelineRow, place: QRect) -> None:
         middle = place.top() + row_height() / 2
@@ -300,7 +311,6 @@ class Timeline(QWidget):
     def _paint_curves(self, painter: QPainter, row: TimelineRow, place: QRectF) -> None:
         painter.fillRect(place, QColor(*self._colours.empty))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        legend = 24.0
         for index, curve in enumerate(row.curves):
             if np.isnan(curve.values).all():
                 continue
@@ -308,9 +318,8 @@ class Timeline(QWidget):
             painter.setPen(QPen(colour, 1.3, _CURVE_STYLES[index % 4]))
             for line in _polylines(curve.values, self._view, place):
                 painter.drawPolyline(line)
-            at = QPointF(legend, place.top() + 11 + 11 * (index if index < 4 else 3))
             painter.setPen(colour)
-            painter.drawText(at, curve.title)
+            painter.drawText(_legend_rect(index % 4, place), Qt.AlignmentFlag.AlignVCenter, curve.title)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 
     def _paint_selection(self, painter: QPainter) -> None:
@@ -332,6 +341,12 @@ class Timeline(QWidget):
 
 
 _RGB = QImage.Format.Format_RGB888
+
+
+def _legend_rect(index: int, place: QRectF) -> QRectF:
+    """Return where a curve is named, left of the curves: two beside each other, because four would not fit."""
+    column, line = index // 2, index % 2
+    return QRectF(24 + 48 * column, place.top() + line * place.height() / 2, 48, place.height() / 2)
 
 
 def _ticks(view: TimelineView) -> range:

@@ -29,8 +29,9 @@ _LEGEND = {
     Mark.ACCEPTED: "▬ accepted",
 }
 _NO_TRUTH = "No ground truth"
-_MOST_HEIGHT = 135
-"""Of the rows that are seen without scrolling, in device-independent pixels."""
+_MOST_HEIGHT = 127
+"""Of the rows that are seen without scrolling, in device-independent pixels; more would not fit on 1280 x 800."""
+_RIM = 2
 _HINT = "Choose masks to see here how good they are in every frame."
 
 
@@ -57,7 +58,9 @@ class TimelinePanel(QWidget):
         self.curves_box = QCheckBox("Curves")
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
         self.errors_box = QCheckBox("Likely errors")
-        self.errors_box.setToolTip("Show in this frame where a mask is likely too much or too little.  [W]")
+        self.errors_box.setToolTip(
+            "Show in this frame where a mask is likely too much (orange) or too little (blue).  [W]"
+        )
         self.exemplars_box = QCheckBox("Exemplars")
         self.exemplars_box.setToolTip(
             "Show the frames from which the object is learned; with Likely errors, how much each shapes this one."
@@ -70,6 +73,8 @@ class TimelinePanel(QWidget):
         self.reason_label = QLabel(_HINT)
         self.reason_label.setTextFormat(Qt.TextFormat.PlainText)
         self.reason_label.setWordWrap(True)
+        self._said_at: int | None = None
+        self._said_of_errors = ""
         self.legend_label = QLabel(_legend())
         self.legend_label.setToolTip(
             "The upper half of a strip is the estimated quality before the last run, the lower half after it."
@@ -84,10 +89,10 @@ class TimelinePanel(QWidget):
         self._connections = Connections(
             (review.table_changed, self._on_table_changed),
             (review.frame_changed, self.timeline.set_frame),
-            (review.object_changed, self.timeline.set_object),
+            (review.object_changed, self._on_object_changed),
             (review.said, self._say),
             (workbench.objects.said, self._say),
-            (workbench.error_map.said, self._say),
+            (workbench.error_map.said, self._say_of_errors),
             (workbench.error_map.changed, self._on_error_map_changed),
             (workbench.error_map.explained, self._on_explained),
             (review.object_changed, self._show_shares),
@@ -119,6 +124,11 @@ class TimelinePanel(QWidget):
         """Let go of workbench and viewer."""
         self._connections.release()
         self._rows_timer.stop()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Make room for two lines of words, so that the timeline stays where it is; the theme's font is known now."""
+        super().showEvent(event)
+        self.reason_label.setMinimumHeight(2 * (self.reason_label.fontMetrics().lineSpacing() + _RIM))
 
     def menu_for(self, object_id: int, frame: int) -> QMenu:
         """Return the menu of an object and a frame, or of the selected frames if the frame is one of them."""
@@ -170,6 +180,11 @@ class TimelinePanel(QWidget):
         inner.addWidget(self.timeline)
         inner.addStretch(1)
         area.setWidget(inside)
+        bar = area.verticalScrollBar()
+        assert bar is not None
+        # Scrolling moves what is painted, and the ruler must not go with it.
+        bar.valueChanged.connect(lambda _: self.timeline.update())
+        bar.rangeChanged.connect(self._scroll_to_object)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 2)
         layout.setSpacing(2)
@@ -216,9 +231,18 @@ class TimelinePanel(QWidget):
 
     def _on_measured(self, region: float, contour: float) -> None:
         self.truth_label.setText(f"J {region:.3f}   F {contour:.3f}")
+        partners = self._workbench.truth.partners.items()
+        self.truth_label.setToolTip(
+            "Measured against the objects that they overlap most:\n"
+            + "\n".join(f"object {own} against {other}" for own, other in partners)
+        )
 
     def _on_error_map_changed(self, is_on: bool) -> None:
         self.errors_box.setChecked(is_on)
+        # Who switched it on wants to hear of it, and who switched it off no more.
+        self._said_at = None
+        if not is_on and self.reason_label.text() == self._said_of_errors:
+            self._show_sentence("")
 
     def _on_explained(self, influence: Mapping[int, Mapping[int, float]]) -> None:
         self._influence = influence
@@ -235,8 +259,18 @@ class TimelinePanel(QWidget):
         self.timeline.set_curves_shown(shown)
         self._make_room()
 
+    def _on_object_changed(self, object_id: int) -> None:
+        self.timeline.set_object(object_id)
+        self._scroll_to_object()
+
     def _make_room(self) -> None:
         self.area.setMinimumHeight(min(self.timeline.sizeHint().height(), _MOST_HEIGHT))
+
+    def _scroll_to_object(self, *_: object) -> None:
+        place = self.timeline.rect_of_object(self._workbench.review.object_id)
+        if place is not None:
+            self.area.ensureVisible(0, place.bottom(), 0, 0)
+            self.area.ensureVisible(0, place.top(), 0, 0)
 
     def _show_rows(self) -> None:
         review = self._workbench.review
@@ -255,6 +289,16 @@ class TimelinePanel(QWidget):
             self.reason_label.setText(_HINT)
 
     def _say(self, sentence: str) -> None:
+        self._said_at = self._workbench.review.frame
+        self._show_sentence(sentence)
+
+    def _say_of_errors(self, sentence: str) -> None:
+        # It comes again with every stroke and mark, and must not hide why a person is here or what was just done.
+        if self._said_at != self._workbench.review.frame:
+            self._said_of_errors = sentence
+            self._show_sentence(sentence)
+
+    def _show_sentence(self, sentence: str) -> None:
         self.reason_label.setText(sentence)
         self.reason_label.setToolTip(sentence)
 
