@@ -150,7 +150,7 @@ def _mean_region(result: ClipResult, frames: list[int]) -> float:
     return float(np.mean([each.region[frames].mean() for each in result.objects])) if frames else float("nan")
 
 
-def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int) -> dict[str, float]:
+def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int) -> dict[str, Any]:
     """Compare scores with true quality: their rank correlation, and mean J of the exemplars chosen by them.
 
     Likewise the estimates that the results allow of the same masks afterwards, and how far both are off.
@@ -163,12 +163,15 @@ def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int
     estimates = {"": scores, "_after": np.array(report.input_quality) if report.input_quality else scores}
     correlations: dict[str, list[float]] = {name: [] for name in estimates}
     errors: dict[str, list[float]] = {name: [] for name in estimates}
+    told: dict[str, list[float]] = {"J": [], **{f"estimate{name}": [] for name in estimates}}
     for result in before.objects:
         if result.predicted_id is None:
             continue
         place = report.objects.index(result.predicted_id)
+        told["J"] += result.region.tolist()
         for name, values in estimates.items():
             errors[name].append(float(np.abs(values[:, place] - result.region).mean()))
+            told[f"estimate{name}"] += values[:, place].tolist()
             if np.ptp(values[:, place]) and np.ptp(result.region):
                 correlations[name].append(float(spearmanr(values[:, place], result.region).statistic))
         column = scores[:, place]
@@ -184,7 +187,14 @@ def _selection(before: ClipResult, report: Report, masks: np.ndarray, count: int
         "best_exemplar_J": best_region,
         "mean_J": region,
     }
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in named.items()}
+    means = {name: float(np.mean(values)) if values else float("nan") for name, values in named.items()}
+    return {**means, "frames": told}
+
+
+def _rank_over_all_frames(told: list[dict[str, Any]], estimate: str) -> float:
+    """Return the rank correlation of estimated and true J over the frames of all clips together."""
+    estimates, true = ([value for each in told for value in each["frames"][name]] for name in (estimate, "J"))
+    return float(spearmanr(estimates, true).statistic)
 
 
 def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
@@ -197,7 +207,11 @@ def summary(clips: list[dict[str, Any]], damaged: bool) -> dict[str, Any]:
     for stage in ("input", "refined"):
         result[stage] = {measure: float(np.mean([clip[stage][measure] for clip in clips])) for measure in ("J", "F")}
     told = [clip["selection"] for clip in clips if "selection" in clip]
-    result["selection"] = {name: float(np.nanmean([each[name] for each in told])) for name in (told[0] if told else ())}
+    if told:
+        names = [name for name in told[0] if name != "frames"]
+        result["selection"] = {name: float(np.nanmean([each[name] for each in told])) for name in names}
+        for name in ("", "_after"):
+            result["selection"][f"rank_over_all{name}"] = _rank_over_all_frames(told, f"estimate{name}")
     if damaged:
         lost = 1.0 - result["input"]["J"]
         result["brought_back"] = result["gain"] / lost if lost else float("nan")
@@ -232,12 +246,19 @@ def table(clips: list[dict[str, Any]], damaged: bool) -> str:
                 f"better than the input on {mean['better']} of {mean['clips']}"
             )
             lines.append(line + (f", {100 * mean['brought_back']:.0f} % of lost J brought back" if damaged else ""))
-            if told := mean["selection"]:
+            if told := mean.get("selection"):
                 lines.append(
-                    f"  estimated J of the input: rank correlation {told['rank_correlation']:.2f}, off by "
-                    f"{told['error']:.3f}; afterwards {told['rank_correlation_after']:.2f}, {told['error_after']:.3f}"
+                    "  estimated J of the input: "
+                    + "; afterwards ".join(_estimates(told, name) for name in ("", "_after"))
                 )
     return "\n".join(lines)
+
+
+def _estimates(told: dict[str, float], name: str) -> str:
+    return (
+        f"rank correlation {told[f'rank_correlation{name}']:.2f} within clips, {told[f'rank_over_all{name}']:.2f} over "
+        f"all frames, off by {told[f'error{name}']:.3f}"
+    )
 
 
 def limit_threads(threads: int) -> None:
