@@ -161,6 +161,7 @@ class _Rounds:
         agreement = np.zeros(scores.shape)
         still = self._untouched(inputs, scores, chosen)
         if still != inputs.still:
+            # Else they keep the digests of their masks.
             inputs = replace(inputs, still=still)
         kept, change = KeptLabels.of(inputs), _Change()
         weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)

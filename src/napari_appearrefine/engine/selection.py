@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.guidance import Guidance
 
-NEAREST = 5
+_NEAREST = 5
 
 
 def select_exemplars(
@@ -58,7 +58,7 @@ def select_exemplars(
     return chosen
 
 
-def nearest_exemplars(frame: int, chosen: Collection[int], count: int = NEAREST) -> list[int]:
+def nearest_exemplars(frame: int, chosen: Collection[int], count: int = _NEAREST) -> list[int]:
     """Return the exemplars of an object nearest in time to a frame, five unless told otherwise, ascending.
 
     The frame itself is left out if there is another: then a model has something to compare it with. Far exemplars
