@@ -41,7 +41,7 @@ class ClipInputs:
         What a person decided. Exemplars already follow it and settled pixels are put back whatever a
         model gives; a model may also weigh true masks as what they are.
     still : frozenset of int
-        Frames that the last round hardly changed; a model may give their masks as they are.
+        Frames that the last round hardly changed, or in which all is settled; a model may give their masks as they are.
     """
 
     clip: Clip

@@ -192,21 +192,22 @@ class _Rounds:
         """Leave out the still frames for which it matters what a person drew or locked: near it, or taught by it.
 
         What is still agrees with its exemplars; a change of one of the three nearest may tell more, not of another.
+        Frames in which everything is settled are as they will be.
         """
         guidance = inputs.guidance
         if not guidance.any_settled:
             return inputs.still
         without = self._selected(inputs, scores, guidance.without_settled())
-        settled = [frame for frame in range(len(inputs.clip)) if guidance.settled(frame)]
-        return frozenset(
-            frame
-            for frame in inputs.still
-            if all(abs(frame - other) > REACH for other in settled)
-            and all(
-                nearest_exemplars(frame, chosen[key], _TELLING) == nearest_exemplars(frame, without[key], _TELLING)
+        settled = {frame: ids for frame in range(len(inputs.clip)) if (ids := guidance.settled(frame))}
+
+        def concerned(frame: int) -> bool:
+            return any(abs(frame - other) <= REACH for other in settled) or any(
+                nearest_exemplars(frame, chosen[key], _TELLING) != nearest_exemplars(frame, without[key], _TELLING)
                 for key in chosen
             )
-        )
+
+        finished = {frame for frame, ids in settled.items() if set(ids) >= set(inputs.object_ids)}
+        return frozenset(finished | {frame for frame in inputs.still if not concerned(frame)})
 
     def _corrected(
         self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]
