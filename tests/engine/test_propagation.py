@@ -55,6 +55,7 @@ def test_truth_arrives_where_things_went(scene):
     say, _, reuse = carried(scene, near, 2)
     assert reuse.computed["flow"] == 2 * REACH
     for frame in near:
+        assert say[frame].dtype == np.float32
         inside = scene[1][frame] == 1
         assert np.count_nonzero((say[frame] > 0) & inside) / np.count_nonzero((say[frame] > 0) | inside) > 0.9
 

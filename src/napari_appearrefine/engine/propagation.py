@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
@@ -90,7 +91,7 @@ class TruthAlongMotion:
         self._chains = {key: chain for key, chain in self._chains.items() if key[1] >= frame - 1}
         for true in self.sources(frame):
             position, miss = self._chain(frame, true)
-            reliable = np.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
+            reliable = math.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
             for slot in self._slots[true]:
                 added = _SAY * reliable * (2 * warp(self._mask_of(true, slot), position) - 1)
                 total[slot] = total[slot] + added if slot in total else added
