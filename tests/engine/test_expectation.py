@@ -117,6 +117,32 @@ def test_frames_side_by_side_come_in_order() -> None:
         torch.set_num_threads(threads)
 
 
+def test_a_thread_that_computes_late_keeps_to_its_share() -> None:
+    """The first result needs no computing; when threads compute first, whoever took it has all of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    taken, asked = threading.Event(), threading.Event()
+
+    def prepare(frame: int) -> Callable[[], int]:
+        def compute() -> int:
+            taken.wait(20)
+            used = torch.get_num_threads()
+            asked.set()
+            return used
+
+        return compute if frame else lambda: 1
+
+    try:
+        found = side_by_side(range(6), prepare, CPU)
+        first = next(found)
+        assert torch.get_num_threads() == 2
+        taken.set()
+        assert asked.wait(20)
+        assert [first, *found] == [1] * 6
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_an_error_of_one_frame_ends_them_all() -> None:
     threads = torch.get_num_threads()
 

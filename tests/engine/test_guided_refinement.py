@@ -383,6 +383,22 @@ def test_digests_tell_apart_what_is_not_the_same():
     assert digest([one, {"a": 1}]) == digest([one.copy(), {"a": 1}])
 
 
+def test_masks_are_known_again_whatever_type_holds_them():
+    masks = np.zeros((3, 4, 5), np.uint8)
+    masks[1, 2, 2:4] = (1, 200)
+    clip = Clip(np.zeros(masks.shape, np.uint8))
+    reuse = RunStore().start(None, clip)
+    large = masks.astype(np.int64)
+    large[1, 2, 3] = 456
+    of_bytes, of_words, of_others = (
+        [ClipInputs(clip, each, {}, reuse.prepare_features, reuse).label_digest(frame) for frame in range(3)]
+        for each in (masks, masks.astype(np.uint16), large)
+    )
+    assert of_bytes == of_words
+    assert of_bytes[0] == of_bytes[2] == of_others[0]
+    assert len({of_bytes[0], of_bytes[1], of_others[1]}) == 3
+
+
 def test_a_store_keeps_within_its_limit():
     masks = np.zeros((4, 4, 4), np.uint8)
     clip = Clip(np.arange(64, dtype=np.uint8).reshape(masks.shape))

@@ -137,9 +137,19 @@ def test_frames_that_truth_does_not_reach_stay_still_in_the_last_round(masks):
     assert len(model.still) == 3
     still, taught = model.still[-1], model.taught[-1][3]
     assert 5 in taught
+    assert 5 in still
+    still = still - {5}
     assert max(still) == 79
     assert min(still) > 5 + REACH
-    assert all(5 not in nearest_exemplars(frame, taught) for frame in still)
+    assert all(5 not in nearest_exemplars(frame, taught, 3) for frame in still)
+    assert any(5 in nearest_exemplars(frame, taught) for frame in still)
+
+
+def test_a_frame_is_finished_when_all_its_objects_are_settled(masks):
+    masks[:, 25:30, 30:40] = 7
+    model = GrowingModel(9)
+    run(model, masks, 1, Guidance(truth={3: frozenset({1, 2})}, locked={7: frozenset({2, 4})}))
+    assert model.still == [frozenset({2})]
 
 
 def test_an_object_without_a_rough_mask_gets_rounds_that_begin_with_what_was_drawn(masks):

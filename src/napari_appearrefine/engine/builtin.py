@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -38,6 +39,16 @@ _AGREES = 0.85
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
 _SIDE_STEP = 16
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Labels (Y, X), the frame on the working grid (h, w, 3), and each object's mask and probability there."""
+
+    given: np.ndarray
+    image: np.ndarray
+    masks: list[Plane | None]
+    likely: list[Plane | None]
 
 
 class BuiltinModel:
@@ -131,7 +142,7 @@ class BuiltinModel:
     def results_id(self) -> str:
         """What results depend on besides the inputs and the code."""
         calibration = digest([self._calibration.estimate, self._calibration.iou, self._calibration.spread])
-        return f"2 {self.features_id} {self._device.type} {calibration.hex()}"
+        return f"3 {self.features_id} {self._device.type} {calibration.hex()}"
 
     def pack(self, features: FrameFeatures) -> dict[str, Tensor]:
         """Turn features into tensors for the disk."""
@@ -166,13 +177,17 @@ class BuiltinModel:
         }
         memories = self._memories(inputs)
         scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
-        threads, unseen = torch.get_num_threads(), sorted({frame for chosen in witnesses.values() for frame in chosen})
+        threads = torch.get_num_threads()
+
+        @cache
+        def see_witnesses() -> None:
+            frames = sorted(set().union(*witnesses.values()))
+            for _ in side_by_side(frames, inputs.prepare_features, self._device, threads):
+                pass
 
         def remembered(weights: Weights) -> list[Memory | None]:
             # Whatever frame comes first needs all witnesses, and would compute one after the other.
-            for _ in side_by_side(unseen, inputs.prepare_features, self._device, threads):
-                pass
-            unseen.clear()
+            see_witnesses()
             return memories(weights)
 
         def prepare(frame: int) -> Callable[[], Arrays]:
@@ -241,8 +256,8 @@ class BuiltinModel:
         """
         weights = weights_near(frame, exemplar_weights(inputs, scores, exemplars))
         memories, features = self._memories(inputs)(weights), inputs.features(frame)
-        drawing = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
-        repair = self._repaired(inputs, inputs.clip.rgb(frame), inputs.labels(frame), *drawing)
+        drawn = self._drawing(inputs, frame, memories, self._truth_of(inputs).say(frame))()
+        repair = self._repaired(inputs, inputs.clip.rgb(frame), drawn)
         planes = object_planes(repair.labels, inputs.object_ids, features.size)
         shares: dict[int, dict[int, float]] = {}
         for object_id, plane, memory in zip(inputs.object_ids, planes, memories, strict=True):
@@ -258,7 +273,13 @@ class BuiltinModel:
 
         def prepare() -> Callable[[], Arrays]:
             draw = self._drawing(inputs, frame, memories(weights))
-            return lambda: (np.array([estimated_iou(*pair) for pair in zip(*draw(), strict=True)], np.float32),)
+
+            def judge() -> Arrays:
+                drawn = draw()
+                pairs = zip(drawn.masks, drawn.likely, strict=True)
+                return (np.array([estimated_iou(*pair) for pair in pairs], np.float32),)
+
+            return judge
 
         return reused(inputs, kind, frame, weights, prepare, self._guesses_from(inputs, frame))
 
@@ -268,11 +289,10 @@ class BuiltinModel:
         """Return what computes the (Y, X) labels of a repaired frame, and the (Q,) IoU that they should have."""
 
         def prepare() -> Callable[[], Arrays]:
-            draw, given = self._drawing(inputs, frame, memories(weights), truth.say(frame)), inputs.labels(frame)
-            image = inputs.clip.rgb(frame)
+            draw, image = self._drawing(inputs, frame, memories(weights), truth.say(frame)), inputs.clip.rgb(frame)
 
             def correct() -> Arrays:
-                repair = self._repaired(inputs, image, given, *draw())
+                repair = self._repaired(inputs, image, draw())
                 return repair.labels, self._calibration(repair.expected)[0]
 
             return correct
@@ -280,15 +300,9 @@ class BuiltinModel:
         guesses = self._guesses_from(inputs, frame)
         return reused(inputs, "correction", frame, weights, prepare, [guesses, truth.depends_on(frame)])
 
-    def _repaired(
-        self,
-        inputs: ClipInputs,
-        image: np.ndarray,
-        given: np.ndarray,
-        masks: Sequence[Plane | None],
-        drawn: Sequence[Plane | None],
-    ) -> Repair:
-        return repaired(Picture.of(image, self._grid(inputs)), given, inputs.object_ids, masks, drawn)
+    def _repaired(self, inputs: ClipInputs, image: np.ndarray, drawn: _Drawn) -> Repair:
+        picture = Picture(image, drawn.image)
+        return repaired(picture, drawn.given, inputs.object_ids, drawn.masks, drawn.likely)
 
     def _guesses_from(self, inputs: ClipInputs, frame: int) -> list[tuple[int, np.ndarray]]:
         """Return the frames and masks that guesses at the objects missing in a frame depend on."""
@@ -303,7 +317,11 @@ class BuiltinModel:
             (plane,) = object_planes(inputs.labels(frame), [inputs.object_ids[slot]], size)
             return np.zeros(size, np.float32) if plane is None else plane.on(size)
 
-        return TruthAlongMotion(inputs, lambda frame: resize_frame(inputs.features(frame).image, size), mask_of)
+        @lru_cache(maxsize=2)
+        def image_of(frame: int) -> np.ndarray:
+            return resize_frame(inputs.features(frame).image, size)
+
+        return TruthAlongMotion(inputs, image_of, mask_of, torch.get_num_threads())
 
     def _grid(self, inputs: ClipInputs) -> tuple[int, int]:
         return working_size(inputs.clip.size, self._side)
@@ -325,8 +343,8 @@ class BuiltinModel:
         frame: int,
         memories: Sequence[Memory | None],
         say: Mapping[int, np.ndarray] | None = None,
-    ) -> Callable[[], tuple[list[Plane | None], list[Plane | None]]]:
-        """Return what computes the masks of a frame on the working grid, and the probability of each object.
+    ) -> Callable[[], _Drawn]:
+        """Return what draws a frame.
 
         What the truth nearby has to say, if anything, is added to the log-odds.
         """
@@ -337,8 +355,9 @@ class BuiltinModel:
             for object_id, plane in zip(inputs.object_ids, planes, strict=True)
         ]
 
-        def draw() -> tuple[list[Plane | None], list[Plane | None]]:
-            drawn = self._drawer.draw(frame, features(), hints, coverage_of_all(planes, size), memories)
+        def draw() -> _Drawn:
+            seen = features()
+            drawn = self._drawer.draw(frame, seen, hints, coverage_of_all(planes, size), memories)
             known = zip(planes, memories, strict=True)
             # A guess alone is no mask: without a memory nothing confirms it.
             likely = [
@@ -347,7 +366,7 @@ class BuiltinModel:
             ]
             for slot, odds in (say or {}).items():
                 likely[slot] = with_say(likely[slot], odds, size)
-            return planes, likely
+            return _Drawn(labels, seen.image, planes, likely)
 
         return draw
 

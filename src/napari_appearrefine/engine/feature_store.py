@@ -94,20 +94,22 @@ class ClipFeatures:
 
     def __call__(self, frame: int) -> Any:
         """Return the features of one frame."""
-        return self.prepare(frame)()
+        kept = self.kept(frame)
+        return self.prepare(frame)() if kept is None else kept
+
+    def kept(self, frame: int) -> Any | None:
+        """Return the features of one frame that an earlier run, or this one, stored; None if there are none."""
+        if self._store is None or self._storable is None:
+            return None
+        stored = self._store.read(self._store.key(self._storable.features_id, self.digest(frame)))
+        return None if stored is None else self._storable.unpack(stored)
 
     def prepare(self, frame: int) -> Callable[[], Any]:
-        """Read what is needed of a frame and return what gives its features, in whatever thread."""
-        store, storable = self._store, self._storable
+        """Read what is needed of a frame and return what computes its features and stores them, in whatever thread."""
+        image, store, storable = self._image(frame), self._store, self._storable
         if store is None or storable is None:
-            image = self._image(frame)
             return lambda: self._model.features(image)
         pixels = self.digest(frame)
-        kept = store.read(store.key(storable.features_id, pixels))
-        if kept is not None:
-            unpacked = storable.unpack(kept)
-            return lambda: unpacked
-        image = self._image(frame)
 
         def compute() -> Any:
             features = self._model.features(image)

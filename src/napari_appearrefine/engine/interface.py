@@ -11,7 +11,7 @@ import numpy as np
 from ..core.clip import Clip, FrameSource
 from ..core.events import FrameLabels, Progress
 from ..core.guidance import Guidance
-from ..core.labels import as_labels, planes_of
+from ..core.labels import as_labels, label_dtype, planes_of
 from .digests import digest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ClipInputs:
         What a person decided. Exemplars already follow it and settled pixels are put back whatever a
         model gives; a model may also weigh true masks as what they are.
     still : frozenset of int
-        Frames that the last round hardly changed; a model may give their masks as they are.
+        Frames that the last round hardly changed, or in which all is settled; a model may give their masks as they are.
     """
 
     clip: Clip
@@ -74,7 +74,9 @@ class ClipInputs:
     def label_digest(self, frame: int) -> bytes:
         """Return a digest of the masks of one frame."""
         if frame not in self._label_digests:
-            self._label_digests[frame] = digest([self.labels(frame)])
+            labels = self.labels(frame)
+            # Half as many bytes where ids are small, as nearly everywhere.
+            self._label_digests[frame] = digest([labels.astype(label_dtype([int(labels.max())]))])
         return self._label_digests[frame]
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from .flow import flow_pair, inconsistency, warp
 from .interface import ClipInputs
+from .reuse import Arrays
 
 REACH = 16
 _SAY = 8.0
 _PIXELS = 2.0
 _LOST = 20.0
+_AHEAD = 3
 
 Chain = tuple[np.ndarray, np.ndarray]
 """Where every pixel of a frame lies in the true one, (h, w, 2) in pixels, and how unsure that is, (h, w)."""
@@ -36,6 +41,8 @@ class TruthAlongMotion:
         Frame to its image at the working size, (h, w, 3) uint8.
     mask_of : callable
         Frame and the object's place among the ids to its mask at that size, (h, w) float32 coverage.
+    threads : int
+        How many measure motion.
     """
 
     def __init__(
@@ -43,10 +50,12 @@ class TruthAlongMotion:
         inputs: ClipInputs,
         image_of: Callable[[int], np.ndarray],
         mask_of: Callable[[int, int], np.ndarray],
+        threads: int = 1,
     ) -> None:
         self._inputs = inputs
         self._image_of = image_of
         self._mask_of = mask_of
+        self._threads = threads
         self._slots: dict[int, list[int]] = {}
         for slot, object_id in enumerate(inputs.object_ids):
             for frame in inputs.guidance.true_exemplars_of(object_id):
@@ -82,39 +91,54 @@ class TruthAlongMotion:
         self._chains = {key: chain for key, chain in self._chains.items() if key[1] >= frame - 1}
         for true in self.sources(frame):
             position, miss = self._chain(frame, true)
-            reliable = np.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
+            reliable = math.exp(-(abs(true - frame) - 1) / REACH) / (1 + (miss / _PIXELS) ** 2)
             for slot in self._slots[true]:
                 added = _SAY * reliable * (2 * warp(self._mask_of(true, slot), position) - 1)
                 total[slot] = total[slot] + added if slot in total else added
         return total
 
     def _chain(self, frame: int, true: int) -> Chain:
-        steps = _steps(frame, true)
-        known = next((place for place, step in enumerate(steps) if (true, step) in self._chains), len(steps) - 1)
-        for step, following in zip(steps[known - 1 :: -1], steps[known:0:-1], strict=True) if known else ():
-            self._chains[true, step] = self._longer(self._chains.get((true, following)), step, following)
+        if (true, frame) not in self._chains:
+            # Frames come in order: beyond the true one those that follow are next, and motion is measured side by side.
+            ahead = max(frame, min(frame + _AHEAD, true + REACH, len(self._inputs.clip) - 1)) if frame > true else frame
+            towards = 1 if frame < true else -1
+            # Chains of frames that have passed are gone; those that are left need no others.
+            unknown = takewhile(lambda step: (true, step) not in self._chains, range(ahead, true, towards))
+            missing = list(unknown)[::-1]
+            # Videos are read forwards.
+            prepared = {step: self._flows(step, step + towards) for step in sorted(missing)}
+            with ThreadPoolExecutor(self._threads, thread_name_prefix="motion") as pool:
+                coming = [pool.submit(prepared[step]) for step in missing]
+                for step, flows in zip(missing, coming, strict=True):
+                    self._chains[true, step] = _longer(self._chains.get((true, step + towards)), *flows.result())
         return self._chains[true, frame]
 
-    def _longer(self, chain: Chain | None, frame: int, following: int) -> Chain:
-        there, back = self._flows(frame, following)
-        miss = inconsistency(there, back, _LOST)
-        if chain is None:
-            return there, miss
-        position, before = chain
-        return there + warp(position, there), np.hypot(miss, warp(before, there, _LOST))
-
-    def _flows(self, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+    def _flows(self, one: int, other: int) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """Return what gives the flow from one frame to the other and back, in whatever thread."""
         first, second = sorted((one, other))
-
-        def compute() -> tuple[np.ndarray, ...]:
-            images = self._image_of(first), self._image_of(second)
-            both = flow_pair(*images, smooth=True), flow_pair(*images[::-1], smooth=True)
-            return tuple(flow.astype(np.float16) for flow in both)
-
         reuse = self._inputs.reuse
-        flows = reuse.result("flow", [reuse.image_digest(first), reuse.image_digest(second)], compute)
-        forward, backward = (np.asarray(flow, np.float32) for flow in flows)
-        return (forward, backward) if one < other else (backward, forward)
+
+        def prepare() -> Callable[[], Arrays]:
+            images = self._image_of(first), self._image_of(second)
+            both = images, images[::-1]
+            return lambda: tuple(flow_pair(*each, smooth=True).astype(np.float16) for each in both)
+
+        flows = reuse.prepare_result("flow", [reuse.image_digest(first), reuse.image_digest(second)], prepare)
+
+        def there_and_back() -> tuple[np.ndarray, np.ndarray]:
+            forward, backward = (np.asarray(flow, np.float32) for flow in flows())
+            return (forward, backward) if one < other else (backward, forward)
+
+        return there_and_back
+
+
+def _longer(chain: Chain | None, there: np.ndarray, back: np.ndarray) -> Chain:
+    """Add to a chain, if there is one, the step that comes before it."""
+    miss = inconsistency(there, back, _LOST)
+    if chain is None:
+        return there, miss
+    position, before = chain
+    return there + warp(position, there), np.hypot(miss, warp(before, there, _LOST))
 
 
 def _steps(frame: int, true: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
@@ -144,10 +144,10 @@ def refine(
         store.computed, store.reused = reuse.computed, reuse.reused
         guidance = _checked(guidance or Guidance(), len(clip))
         inputs = ClipInputs(clip, masks, areas, reuse.prepare_features, reuse, masks_name, guidance)
-        scores = yield from _scores(model, inputs, judged, judged_areas)
-        rounds = min(parameters.rounds, model.most_rounds)
         rough_areas = {object_id: area for object_id, area in judged_areas.items() if object_id in areas}
         rough = replace(inputs, masks=judged, areas=rough_areas, guidance=guidance.without_settled())
+        scores = yield from _scores(model, inputs, rough)
+        rounds = min(parameters.rounds, model.most_rounds)
         outcome = yield from correct_in_rounds(model, inputs, rough, scores, parameters.exemplars, rounds)
     scores = with_true_scores(scores, inputs.object_ids, guidance)
     known = not np.isnan(outcome.quality).all()
@@ -204,15 +204,10 @@ def _checked(guidance: Guidance, frames: int) -> Guidance:
     return guidance
 
 
-def _scores(
-    model: RefinementModel, inputs: ClipInputs, judged: FrameSource, judged_areas: Mapping[int, np.ndarray]
-) -> Generator[Progress, None, np.ndarray]:
-    """Judge masks, which may be others than those that are refined; an object that is not in them gets 0."""
-    if judged is inputs.masks:
-        return (yield from model.score(inputs))
-    areas = {object_id: area for object_id, area in judged_areas.items() if object_id in inputs.areas}
+def _scores(model: RefinementModel, inputs: ClipInputs, rough: ClipInputs) -> Generator[Progress, None, np.ndarray]:
+    """Judge the rough masks, which may be others than those that are refined; an object that is not in them gets 0."""
     scores = np.zeros((len(inputs.clip), len(inputs.areas)), np.float32)
-    if areas:
-        slots = [inputs.object_ids.index(object_id) for object_id in areas]
-        scores[:, slots] = yield from model.score(replace(inputs, masks=judged, areas=areas))
+    if rough.areas:
+        slots = [inputs.object_ids.index(object_id) for object_id in rough.areas]
+        scores[:, slots] = yield from model.score(rough)
     return scores

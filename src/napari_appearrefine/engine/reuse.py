@@ -153,6 +153,10 @@ class Reuse:
         """Read what is needed of a frame and return what gives its features, in whatever thread."""
         key = self._key("features", [self.image_digest(frame)])
         kept = self.store.kept_features.get(key)
+        if kept is None:
+            kept = self.frames.kept(frame)
+            if kept is not None:
+                self.store.kept_features.put(key, kept, bytes_of(kept))
         if kept is not None:
             self._count(self.reused, "features")
             return lambda: kept
@@ -193,15 +197,26 @@ class Reuse:
 
     def result(self, kind: str, parts: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
         """Return arrays that depend on the model and on ``parts`` alone, computed now if this process has none."""
+        return self.prepare_result(kind, parts, lambda: compute)()
+
+    def prepare_result(
+        self, kind: str, parts: Iterable[Any], prepare: Callable[[], Callable[[], Arrays]]
+    ) -> Callable[[], Arrays]:
+        """Return what gives arrays as :meth:`result` does, in whatever thread; ``prepare`` reads what they need."""
         key = self._key(kind, parts)
         data = self.store.kept_results.get(key)
         if data is not None:
             self._count(self.reused, kind)
-            return unpacked(data)
-        arrays = compute()
-        self._count(self.computed, kind)
-        self._put(key, packed(arrays))
-        return arrays
+            return lambda: unpacked(data)
+        compute = prepare()
+
+        def compute_and_keep() -> Arrays:
+            arrays = compute()
+            self._count(self.computed, kind)
+            self._put(key, packed(arrays))
+            return arrays
+
+        return compute_and_keep
 
     def recall(self, kind: str, parts: Iterable[Any]) -> Any | None:
         """Return what was remembered for the model and ``parts``, or None."""

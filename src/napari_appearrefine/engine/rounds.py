@@ -18,7 +18,8 @@ from .selection import nearest_exemplars, select_exemplars, with_true_scores
 from .spool import Spool
 
 _SETTLED = 0.005
-_STILL = 0.01
+_STILL = 0.02
+_TELLING = 3
 _ENTRY_BYTES = 400
 
 
@@ -51,7 +52,7 @@ def correct_in_rounds(
 
     The next round judges masks by how far the last one was sure of them. The rounds end when fewer
     than 0.5 % of the objects' pixels changed, or after ``rounds``. Each round gives the labels of every
-    frame, which replace those of the round before. A frame in which a round changed less than 1 % of each
+    frame, which replace those of the round before. A frame in which a round changed less than 2 % of each
     object is left as it is by the next.
 
     What a person drew or locked takes part in the last round alone, which there always is then. So the
@@ -158,7 +159,10 @@ class _Rounds:
         settled = self.given if inputs.guidance.any_settled else inputs
         chosen, quality = self._chosen(inputs, scores), np.full(scores.shape, np.nan)
         agreement = np.zeros(scores.shape)
-        inputs = replace(inputs, still=self._untouched(inputs, scores, chosen))
+        still = self._untouched(inputs, scores, chosen)
+        if still != inputs.still:
+            # Else they keep the digests of their masks.
+            inputs = replace(inputs, still=still)
         kept, change = KeptLabels.of(inputs), _Change()
         weighed = with_true_scores(scores, inputs.object_ids, inputs.guidance)
         for event in self._corrected(inputs, weighed, chosen):
@@ -185,18 +189,25 @@ class _Rounds:
         return select_exemplars(scores, inputs.areas, self.exemplars, self.model.spreads_exemplars, guidance)
 
     def _untouched(self, inputs: ClipInputs, scores: np.ndarray, chosen: Mapping[int, Sequence[int]]) -> frozenset[int]:
-        """Leave out the still frames for which it matters what a person drew or locked: near it, or taught by it."""
+        """Leave out the still frames for which it matters what a person drew or locked: near it, or taught by it.
+
+        What is still agrees with its exemplars; a change of one of the three nearest may tell more, not of another.
+        Frames in which everything is settled are as they will be.
+        """
         guidance = inputs.guidance
         if not guidance.any_settled:
             return inputs.still
         without = self._selected(inputs, scores, guidance.without_settled())
-        settled = [frame for frame in range(len(inputs.clip)) if guidance.settled(frame)]
-        return frozenset(
-            frame
-            for frame in inputs.still
-            if all(abs(frame - other) > REACH for other in settled)
-            and all(nearest_exemplars(frame, chosen[key]) == nearest_exemplars(frame, without[key]) for key in chosen)
-        )
+        settled = {frame: ids for frame in range(len(inputs.clip)) if (ids := guidance.settled(frame))}
+
+        def concerned(frame: int) -> bool:
+            return any(abs(frame - other) <= REACH for other in settled) or any(
+                nearest_exemplars(frame, chosen[key], _TELLING) != nearest_exemplars(frame, without[key], _TELLING)
+                for key in chosen
+            )
+
+        finished = {frame for frame, ids in settled.items() if set(ids) >= set(inputs.object_ids)}
+        return frozenset(finished | {frame for frame in inputs.still if not concerned(frame)})
 
     def _corrected(
         self, inputs: ClipInputs, scores: np.ndarray, chosen: dict[int, list[int]]

@@ -58,14 +58,14 @@ def select_exemplars(
     return chosen
 
 
-def nearest_exemplars(frame: int, chosen: Collection[int]) -> list[int]:
-    """Return the five exemplars of an object nearest in time to a frame, ascending.
+def nearest_exemplars(frame: int, chosen: Collection[int], count: int = _NEAREST) -> list[int]:
+    """Return the exemplars of an object nearest in time to a frame, five unless told otherwise, ascending.
 
     The frame itself is left out if there is another: then a model has something to compare it with. Far exemplars
     add little to near ones, and so a change of one leaves frames far from it as they were.
     """
     others = sorted((other for other in chosen if other != frame), key=lambda other: (abs(other - frame), other))
-    return sorted(others[:_NEAREST]) or list(chosen)
+    return sorted(others[:count]) or list(chosen)
 
 
 def with_true_scores(scores: np.ndarray, object_ids: Sequence[int], guidance: Guidance) -> np.ndarray:

@@ -41,7 +41,7 @@ def side_by_side(
     before = torch.get_num_threads()
     threads = threads or before
     workers = 1 if device.type != "cpu" else min(threads, MOST_AT_A_TIME)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+    pool = ThreadPoolExecutor(workers, "frames", _take, (threads // workers,))
     coming: deque[Future[Value]] = deque()
 
     def arrived() -> Value:
@@ -61,3 +61,13 @@ def side_by_side(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
+
+
+def _take(threads: int) -> None:
+    """Let this thread use so many from now on, whatever another one sets later.
+
+    A thread takes over what is set for all when it first asks, and would ask when it first computes: that may be
+    when whoever takes the results has all of them.
+    """
+    torch.set_num_threads(threads)
+    torch.get_num_threads()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .boxes import whole
+from .boxes import box_around, whole
 from .object_masks import Plane
 
 _NO_SAY = float(np.log(0.8 / 0.2))
 _SAY = 1.5
+_IMPROBABLE = 0.01
+_MARGIN = 10
 
 
 def estimated_iou(mask: Plane | None, likely: Plane | None) -> float:
@@ -70,9 +72,14 @@ def trust_good_mask(mask: Plane | None, likely: Plane, estimate: float) -> Plane
     return Plane(likely.box, np.asarray(1 / (1 + np.exp(-np.clip(shifted, -30, 30))), np.float32))
 
 
-def with_say(likely: Plane | None, say: np.ndarray, size: tuple[int, int]) -> Plane:
-    """Add to the log-odds of a probability, everywhere on the working grid of a size; ``say`` may be coarser."""
+def with_say(likely: Plane | None, say: np.ndarray, size: tuple[int, int]) -> Plane | None:
+    """Add to the log-odds of a probability, everywhere on the working grid of a size; ``say`` may be coarser.
+
+    What comes out is cut to where the object may be: beyond that it is so improbable that no colour makes up for it.
+    """
     probability = np.zeros(size, np.float32) if likely is None else likely.on(size)
     clipped = np.clip(probability, 1e-4, 1 - 1e-4)
     odds = np.log(clipped / (1 - clipped)) + cv2.resize(say, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return Plane(whole(size), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
+    told = Plane(whole(size), np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32))
+    box = box_around(told.values > _IMPROBABLE, _MARGIN)
+    return None if box is None else Plane(box, told.within(box))
