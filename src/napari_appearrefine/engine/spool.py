@@ -6,20 +6,12 @@ import tempfile
 import threading
 import weakref
 import zlib
-from dataclasses import dataclass
+from array import array
 from typing import Any
 
 import numpy as np
 
 _IN_MEMORY = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    start: int
-    length: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 class Spool:
@@ -35,38 +27,44 @@ class Spool:
         self._compress = compress
         # Open as long as the object lives.
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, prefix="napari-appearrefine-")  # noqa: SIM115
-        self._places: list[_Place] = []
+        self._starts = array("Q")
+        self._kinds: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        self._kind_of = array("L")
         self._end = 0
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._starts)
 
     @property
     def memory(self) -> int:
         """Bytes of memory that it takes at most."""
         return min(self._end, _IN_MEMORY)
 
-    def append(self, array: np.ndarray) -> None:
+    def append(self, values: np.ndarray) -> None:
         """Put an array of any shape and dtype at the end."""
-        raw = np.ascontiguousarray(array).tobytes()
+        raw = np.ascontiguousarray(values).tobytes()
         data = zlib.compress(raw, 1) if self._compress else raw
         with self._lock:
             self._file.seek(self._end)
             self._file.write(data)
-            self._places.append(_Place(self._end, len(data), array.shape, array.dtype))
+            kind = values.shape, values.dtype
+            if not self._kinds or self._kinds[-1] != kind:
+                self._kinds.append(kind)
+            self._kind_of.append(len(self._kinds) - 1)
+            self._starts.append(self._end)
             self._end += len(data)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return an array, writable."""
-        place = self._places[index]
+        index = range(len(self))[index]
+        shape, dtype = self._kinds[self._kind_of[index]]
         with self._lock:
-            self._file.seek(place.start)
-            data = self._file.read(place.length)
-        return np.frombuffer(bytearray(zlib.decompress(data) if self._compress else data), place.dtype).reshape(
-            place.shape
-        )
+            start, end = self._starts[index], self._starts[index + 1] if index + 1 < len(self) else self._end
+            self._file.seek(start)
+            data = self._file.read(end - start)
+        return np.frombuffer(bytearray(zlib.decompress(data) if self._compress else data), dtype).reshape(shape)
 
 
 class CoarseSpool:
