@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
 import numpy as np
@@ -23,7 +22,7 @@ from .flow import DRAWING_SIDE, resize_frame, working_size
 from .interface import ClipInputs
 from .networks.backbone import Backbone
 from .networks.matching import MatchingNetwork, Memory
-from .object_drawing import FrameFeatures, ObjectDrawer
+from .object_drawing import DrawnFrame, FrameFeatures, ObjectDrawer
 from .object_masks import Plane, coverage_of_all, object_planes
 from .object_memory import ObjectMemories, RememberedFrame, coarse_coverage
 from .propagation import TruthAlongMotion
@@ -39,16 +38,6 @@ _AGREES = 0.85
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
 _SIDE_STEP = 16
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Labels (Y, X), the frame on the working grid (h, w, 3), and each object's mask and probability there."""
-
-    given: np.ndarray
-    image: np.ndarray
-    masks: list[Plane | None]
-    likely: list[Plane | None]
 
 
 class BuiltinModel:
@@ -300,7 +289,7 @@ class BuiltinModel:
         guesses = self._guesses_from(inputs, frame)
         return reused(inputs, "correction", frame, weights, prepare, [guesses, truth.depends_on(frame)])
 
-    def _repaired(self, inputs: ClipInputs, image: np.ndarray, drawn: _Drawn) -> Repair:
+    def _repaired(self, inputs: ClipInputs, image: np.ndarray, drawn: DrawnFrame) -> Repair:
         picture = Picture(image, drawn.image)
         return repaired(picture, drawn.given, inputs.object_ids, drawn.masks, drawn.likely)
 
@@ -343,7 +332,7 @@ class BuiltinModel:
         frame: int,
         memories: Sequence[Memory | None],
         say: Mapping[int, np.ndarray] | None = None,
-    ) -> Callable[[], _Drawn]:
+    ) -> Callable[[], DrawnFrame]:
         """Return what draws a frame.
 
         What the truth nearby has to say, if anything, is added to the log-odds.
@@ -355,7 +344,7 @@ class BuiltinModel:
             for object_id, plane in zip(inputs.object_ids, planes, strict=True)
         ]
 
-        def draw() -> _Drawn:
+        def draw() -> DrawnFrame:
             seen = features()
             drawn = self._drawer.draw(frame, seen, hints, coverage_of_all(planes, size), memories)
             known = zip(planes, memories, strict=True)
@@ -366,7 +355,7 @@ class BuiltinModel:
             ]
             for slot, odds in (say or {}).items():
                 likely[slot] = with_say(likely[slot], odds, size)
-            return _Drawn(labels, seen.image, planes, likely)
+            return DrawnFrame(labels, seen.image, planes, likely)
 
         return draw
 

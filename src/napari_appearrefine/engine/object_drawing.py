@@ -61,6 +61,16 @@ class FrameFeatures:
         return self.image.nbytes + sum(tensor.nbytes for tensor in (*self.levels, self.keys))
 
 
+@dataclass(frozen=True)
+class DrawnFrame:
+    """A frame's labels (Y, X), its image on the working grid (h, w, 3), each object's mask and probability there."""
+
+    given: np.ndarray
+    image: np.ndarray
+    masks: list[Plane | None]
+    likely: list[Plane | None]
+
+
 class ObjectDrawer:
     """Draws objects with the matching network.
 
