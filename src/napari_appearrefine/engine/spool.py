@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-_IN_MEMORY = 4 << 20
+_IN_MEMORY = 1 << 20
 
 
 class Spool:
-    """A growing sequence of arrays that takes at most 4 MiB of memory, however many they are.
+    """A growing sequence of arrays that takes at most 1 MiB of memory, however many they are.
 
     Parameters
     ----------
