@@ -40,13 +40,13 @@ def measure_clip(
 
 
 def table(clips: list[dict[str, Any]]) -> str:
-    """Return J by number of corrected frames for each clip and policy, and the means over clips."""
+    """Return J by number of corrected frames for each clip and policy, and the means over clips if there are several."""
     width = max(len("mean"), *(len(clip["clip"]) for clip in clips))
     lines = []
     for clip in clips:
         for figures in clip["policies"]:
             lines.append(_line(clip["clip"], width, figures["policy"], figures["J"], figures["area_under_J"]))
-    for place, figures in enumerate(clips[0]["policies"]):
+    for place, figures in enumerate(clips[0]["policies"] if len(clips) > 1 else ()):
         values = np.mean([clip["policies"][place]["J"] for clip in clips], axis=0).tolist()
         area = float(np.mean([clip["policies"][place]["area_under_J"] for clip in clips]))
         lines.append(_line("mean", width, figures["policy"], values, area))
