@@ -40,7 +40,7 @@ def measure_clip(
 
 
 def table(clips: list[dict[str, Any]]) -> str:
-    """Return J by number of corrected frames for each clip and policy, and the means over clips if there are several."""
+    """Return J by number of corrected frames for each clip and policy, and the means over several clips."""
     width = max(len("mean"), *(len(clip["clip"]) for clip in clips))
     lines = []
     for clip in clips:
