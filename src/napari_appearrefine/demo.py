@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.clip import Clip, FrameSource
+from .core.clip import Clip, FrameSource, spread_frames
 from .core.events import Progress, Report, collect_frames
 
 SAMPLE = "crossing"
@@ -106,8 +106,7 @@ def draw_demo(result: DemoResult) -> np.ndarray:
     """Draw some frames with the contours before and after, (Y, X, 3) uint8."""
     from .files.contact_sheet import SheetRow, contact_sheet
 
-    count = min(len(result.clip), _FRAMES_SHOWN)
-    frames = np.unique(np.linspace(0, len(result.clip) - 1, count).round().astype(int)).tolist()
+    frames = spread_frames(len(result.clip), _FRAMES_SHOWN)
     report = result.report
     scores = {
         frame: "score " + ", ".join(f"{i}: {s:.2f}" for i, s in zip(report.objects, report.scores[frame], strict=True))

@@ -150,3 +150,8 @@ class Clip:
                 highs.append(float(high))
         low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
         return low, high if high > low else low + 1.0
+
+
+def spread_frames(length: int, count: int) -> list[int]:
+    """Return up to ``count`` frames of a clip, evenly from the first to the last, ascending."""
+    return [int(frame) for frame in np.unique(np.linspace(0, length - 1, min(length, count)).round())]

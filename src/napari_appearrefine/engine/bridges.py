@@ -39,9 +39,15 @@ def moving_between(ends: np.ndarray, cues: MotionCues) -> np.ndarray:
     bridged = np.ones(len(ends), bool)
     for gap in (1, -1):
         index = cues.gaps.index(gap)
-        motion = cues.residual[index][rows, columns]
+        residual, clear = cues.residual[index], _CLEAR * (cues.scale[index] + _NOISE_FLOOR)
+        # What is like a clear median moves nearly as clearly. Between most of many objects nothing does, and most
+        # pairs need no closer look.
+        moves = np.linalg.norm(residual, axis=-1) >= (1 - _ALIKE) * clear
+        bridged &= moves[rows, columns].mean(axis=1) >= _SHARE
+        pairs = np.flatnonzero(bridged)
+        motion = residual[rows[pairs], columns[pairs]]
         median = np.median(motion, axis=1, keepdims=True)
         length = np.linalg.norm(median, axis=-1)
         alike = np.linalg.norm(motion - median, axis=-1) <= _ALIKE * length
-        bridged &= (length[:, 0] >= _CLEAR * (cues.scale[index] + _NOISE_FLOOR)) & (alike.mean(axis=1) >= _SHARE)
+        bridged[pairs] = (length[:, 0] >= clear) & (alike.mean(axis=1) >= _SHARE)
     return bridged

@@ -92,15 +92,12 @@ class ClipLooks:
         likely /= likely.sum(axis=0)
         best = likely.argmax(axis=0)
         inside = _touching(best > 0, shown.labels > 0)
-        ids = np.array([0, *self._objects], np.int32)[best] if self._told_apart else _nearest(shown.labels)
+        apart = _told_apart(self._objects)
+        ids = np.array([0, *self._objects], np.int32)[best] if apart else _nearest(shown.labels)
         labels = np.where(inside, ids, 0)
         # Where nothing changes the outline is that of the motion, which is finer than cells of features.
         probability = np.where(labels == shown.labels, shown.probability, 1 - likely[0])
         return replace(shown, labels=labels, probability=probability.astype(np.float32))
-
-    @property
-    def _told_apart(self) -> bool:
-        return len(self._objects) <= _MOST_TOLD_APART
 
     def _say(self, shown: Shown) -> np.ndarray:
         """Return the logarithm (k, h / s, w / s) float32 of each class's probability, background first."""
@@ -111,9 +108,13 @@ class ClipLooks:
             return np.ascontiguousarray(logits.log_softmax(1).T.numpy()).reshape(-1, rows, columns)
 
 
+def _told_apart(objects: Sequence[int]) -> bool:
+    return len(objects) <= _MOST_TOLD_APART
+
+
 def _classes(labels: np.ndarray, objects: Sequence[int]) -> np.ndarray:
     """Return the class of each pixel: 0 for background, then one for each object or, of many, 1 for all."""
-    if len(objects) > _MOST_TOLD_APART:
+    if not _told_apart(objects):
         return (labels > 0).astype(np.intp)
     places = np.zeros(max(objects) + 1, np.intp)
     places[list(objects)] = np.arange(1, len(objects) + 1)
@@ -124,7 +125,7 @@ def _lesson(shown: Shown, objects: Sequence[int]) -> tuple[torch.Tensor, torch.T
     """Return of each cell of the features these (n, c), the classes' shares of it (n, k), and how far it is sure."""
     channels, rows, columns = shown.features.shape
     classes = _classes(shown.labels, objects)
-    count = 1 + (len(objects) if len(objects) <= _MOST_TOLD_APART else 1)
+    count = 1 + (len(objects) if _told_apart(objects) else 1)
     inside = classes > 0
     sure = 2 * np.where(inside, np.maximum(shown.probability, 0.5), 1 - shown.probability) - 1
     planes = [(classes == index).astype(np.float32) for index in range(count)]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..core.clip import Clip
+from ..core.clip import Clip, spread_frames
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
@@ -138,8 +138,9 @@ def _tracked_masks(
     def shown(frame: int) -> Shown:
         return _shown(tracker, frame, ids, rests.get(frame, []))
 
+    teaching = spread_frames(len(clip), _TEACHING_FRAMES)
     with shared_threads(device):
-        looks = ClipLooks.learn(map(shown, _spread(len(clip))), ids.objects) if tracker.features else None
+        looks = ClipLooks.learn(map(shown, teaching), ids.objects) if tracker.features else None
 
     def draw(frame: int) -> Callable[[], np.ndarray]:
         image = clip.rgb(frame)
@@ -212,11 +213,6 @@ def _rests(tracks: Sequence[Track], chosen: Mapping[int, int]) -> dict[int, list
             for frame, patch in track.rests:
                 rests.setdefault(frame, []).append((chosen[track.id], patch))
     return rests
-
-
-def _spread(length: int) -> list[int]:
-    """Return the frames that teach what objects look like, evenly over a clip."""
-    return [int(frame) for frame in np.unique(np.linspace(0, length - 1, min(length, _TEACHING_FRAMES)).round())]
 
 
 def _shown(tracker: Tracker, frame: int, ids: ShownIds, rests: Sequence[tuple[int, Patch]]) -> Shown:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core.clip import Clip, FrameSource
+from ..core.clip import Clip, FrameSource, spread_frames
 from ..core.errors import UserError
 from ..core.events import Report
 from ..core.review import ReviewTable
@@ -97,9 +97,7 @@ def video_fingerprint(clip: Clip) -> dict[str, Any]:
     dict
         ``shape``, ``dtype`` and ``frames``, an index to a digest of the frame as it is stored.
     """
-    count = min(len(clip), _FRAMES_LOOKED_AT)
-    chosen = np.unique(np.linspace(0, len(clip) - 1, count).round().astype(int)).tolist()
-    images = {frame: clip.raw(frame) for frame in chosen}
+    images = {frame: clip.raw(frame) for frame in spread_frames(len(clip), _FRAMES_LOOKED_AT)}
     return {
         "shape": list(clip.shape),
         "dtype": str(images[0].dtype),
