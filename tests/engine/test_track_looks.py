@@ -10,9 +10,16 @@ from motion_scene import SIZE, Disc, line, scene, truth
 
 from napari_appearrefine.engine.regions import Patch
 from napari_appearrefine.engine.track_choice import ShownIds, choose_objects
-from napari_appearrefine.engine.track_looks import Looks, continues_as_other, found_again, look, part_exchanged
+from napari_appearrefine.engine.track_looks import (
+    Looks,
+    came_apart,
+    continues_as_other,
+    found_again,
+    look,
+    part_exchanged,
+)
 from napari_appearrefine.engine.tracking import Tracker
-from napari_appearrefine.engine.tracks import Track
+from napari_appearrefine.engine.tracks import Neighbourhood, Track
 
 CHANNELS = 12
 RED, GREEN, BLUE = 3 * np.eye(CHANNELS)[:3]
@@ -78,6 +85,42 @@ def test_the_earlier_part_may_be_the_exchanged_one(looks: Looks) -> None:
 def test_an_object_that_only_turns_is_not_cut(looks: Looks, other: list, area: int) -> None:
     tracks = [track(1, [(0, 20, RED), (20, 40, GREEN)]), track(2, other, area)]
     assert part_exchanged(tracks, looks) == tracks
+
+
+def apart(areas: tuple[int, int, int], colour: np.ndarray = RED) -> list[Track]:
+    """Return a red track whose area falls from the first to the second, and another one of the third from then on."""
+    first, second = track(1, [(0, 40, RED)], areas[0]), track(2, [(20, 40, colour)], areas[2])
+    first.areas[20:] = [areas[1]] * 20
+    return [first, second]
+
+
+def beside(difference: float = 0.6) -> dict[tuple[int, int], Neighbourhood]:
+    """Return that tracks 1 and 2 were near each other while both were there; their motions differ so much."""
+    return {(1, 2): Neighbourhood(list(range(20, 40)), [difference] * 20, [1.0] * 20)}
+
+
+def test_what_emerges_on_the_far_side_is_a_part_of_what_is_left_on_this_side(looks: Looks) -> None:
+    tracks = apart((100, 30, 80))
+    assert list(came_apart(tracks, looks, beside())) == [(1, 2)]
+    assert choose_objects(tracks, beside(), [], 40, looks=looks) == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("areas", "colour", "difference"),
+    [
+        ((100, 100, 100), RED, 0.6),  # a look-alike: nothing is missing from the first
+        ((100, 70, 100), RED, 0.6),  # together far larger than the first was
+        ((100, 30, 80), GREEN, 0.6),  # looks like something else
+        ((100, 30, 80), RED, 1.5),  # moves another way
+    ],
+)
+def test_two_things_side_by_side_stay_two(
+    looks: Looks, areas: tuple[int, int, int], colour: np.ndarray, difference: float
+) -> None:
+    tracks = apart(areas, colour)
+    assert list(came_apart(tracks, looks, beside(difference))) == []
+    assert set(choose_objects(tracks, beside(difference), [], 40, looks=looks).values()) == {1, 2}
+    assert list(came_apart(apart((100, 30, 80)), looks, {})) == []
 
 
 def test_tracks_without_looks_stay_as_they_are(looks: Looks) -> None:

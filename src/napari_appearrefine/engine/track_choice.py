@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from .track_looks import Looks, continues_as_other, found_again
+from .track_looks import Looks, came_apart, continues_as_other, found_again
 from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
 
 _LEAST_SHARE_OF_LARGEST = 0.08
@@ -106,8 +106,8 @@ def join_parts(
     """Group tracks that are parts of one object.
 
     These are tracks that are near each other and move alike whenever both are seen, or with all that is between
-    them; that continue one another; that look the same at different times; and that were absorbed before they
-    were established.
+    them; that continue one another; that look the same at different times; that are what one of them was as a whole;
+    and that were absorbed before they were established.
 
     Returns
     -------
@@ -128,6 +128,7 @@ def join_parts(
     joined = [
         *successions(tracks, alike, looks),
         *found_again(tracks, looks),
+        *came_apart(tracks, looks, neighbourhoods),
         *_absorbed(by_label, absorptions),
         *_moving_together(by_label, neighbourhoods, alike),
     ]

@@ -1,13 +1,14 @@
-"""What tracks look like: cut where one goes on as another object, and found again after a while."""
+"""What tracks look like: cut where one goes on as another object, found again after a while or in two parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import permutations
 
 import cv2
 import numpy as np
 
-from .tracks import Track
+from .tracks import Neighbourhood, Track
 
 _WINDOW = 8
 _LEAST_LOOKS = 4
@@ -19,6 +20,11 @@ _AMBIGUOUS = 0.15
 _PASSING_OVERLAP = 6
 _LARGEST_GROWTH = 5
 _LEAST_PROMINENCE = 0.02
+_PART_SAME = 0.8
+_LEAST_NEAR = 0.5
+_LARGEST_DIFFERENCE = 1.0
+_SHRUNK = 0.75
+_WHOLE_AREA = 0.6, 1.5
 _SMOOTHING = 0.05
 _LEAST_COVERED = 3.0
 
@@ -124,9 +130,8 @@ def found_again(tracks: Sequence[Track], looks: Looks) -> Iterator[tuple[int, in
     tuple of int
         Ids of two tracks.
     """
-    least = _LEAST_PROMINENCE * max((track.weight for track in tracks), default=0.0)
-    rows = {track.id: looks.of(track) for track in tracks if track.weight >= least}
-    known = [track for track in tracks if len(rows.get(track.id, ())) >= _LEAST_LOOKS]
+    rows = _known(tracks, looks)
+    known = [track for track in tracks if track.id in rows]
     if len(known) < 2:
         return
     means = np.array([_mean(rows[track.id]) for track in known])
@@ -143,12 +148,76 @@ def found_again(tracks: Sequence[Track], looks: Looks) -> Iterator[tuple[int, in
             yield known[one].id, known[other].id
 
 
+def came_apart(
+    tracks: Sequence[Track], looks: Looks, neighbourhoods: Mapping[tuple[int, int], Neighbourhood]
+) -> Iterator[tuple[int, int]]:
+    """Find pairs of tracks, near each other, that are parts of what one of them was before or after.
+
+    So with what passes behind something: its head emerges as a new track, while the old one goes on as its tail.
+    The new one looks like the old one as a whole, which is the smaller for it; two things that are only alike are
+    together larger than one. A pair does not count if something else looks nearly as much like the whole.
+
+    Parameters
+    ----------
+    neighbourhoods : mapping
+        From :class:`~napari_appearrefine.engine.tracking.Tracker`.
+
+    Yields
+    ------
+    tuple of int
+        Ids of two tracks.
+    """
+    rows = _known(tracks, looks)
+    known = [track for track in tracks if track.id in rows]
+    for track, part in permutations(known, 2):
+        near = neighbourhoods.get((min(track.label, part.label), max(track.label, part.label)))
+        both = set(track.frames) & set(part.frames) if near else set()
+        if near is None or len(both) < _LEAST_LOOKS or not _move_on_together(near, both):
+            continue
+        rivals = [_mean(rows[rival.id]) for rival in known if rival not in (track, part)]
+        seen = np.array([frame for frame, each in zip(track.frames, track.looks, strict=True) if each is not None])
+        for alone, places in (
+            (seen < part.frames[0], np.array(track.frames) < part.frames[0]),
+            (seen > part.frames[-1], np.array(track.frames) > part.frames[-1]),
+        ):
+            if np.count_nonzero(alone) < _LEAST_LOOKS:
+                continue
+            whole = _mean(rows[track.id][alone])
+            likeness = float(whole @ _mean(rows[part.id]))
+            nearest = max((float(whole @ rival) for rival in rivals), default=-1.0)
+            area = float(np.median(np.array(track.areas)[places]))
+            if likeness >= max(_PART_SAME, nearest + _AMBIGUOUS) and _add_up(track, part, both, area):
+                yield track.id, part.id
+
+
+def _move_on_together(near: Neighbourhood, both: Set[int]) -> bool:
+    places = [place for place, frame in enumerate(near.frames) if frame in both]
+    difference, motion = (sum(values[place] for place in places) for values in (near.differences, near.motions))
+    return len(places) >= _LEAST_NEAR * len(both) and difference <= _LARGEST_DIFFERENCE * motion
+
+
+def _add_up(track: Track, part: Track, both: Set[int], whole: float) -> bool:
+    own, other = (
+        np.array([area for frame, area in zip(each.frames, each.areas, strict=True) if frame in both])
+        for each in (track, part)
+    )
+    least, most = _WHOLE_AREA
+    return bool(np.median(own) <= _SHRUNK * whole and least * whole <= np.median(own + other) <= most * whole)
+
+
 def continues_as_other(earlier: Track, later: Track, looks: Looks) -> bool:
     """Whether what a track looked like at its end has nothing of what another looks like at its beginning."""
     end, beginning = looks.of(earlier)[-_WINDOW:], looks.of(later)[:_WINDOW]
     if min(len(end), len(beginning)) < _LEAST_LOOKS:
         return False
     return float(_mean(end) @ _mean(beginning)) < _OTHER
+
+
+def _known(tracks: Sequence[Track], looks: Looks) -> dict[int, np.ndarray]:
+    """Return the looks of the tracks that are prominent and seen well often enough to be compared, by id."""
+    least = _LEAST_PROMINENCE * max((track.weight for track in tracks), default=0.0)
+    rows = {track.id: looks.of(track) for track in tracks if track.weight >= least}
+    return {track_id: seen for track_id, seen in rows.items() if len(seen) >= _LEAST_LOOKS}
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
