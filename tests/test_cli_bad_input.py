@@ -268,7 +268,6 @@ def test_flow_model_of_run_is_named_as_its_flag(video: Path, out: Path) -> None:
 def test_checkpoint_without_its_model(video: Path, masks: Path, out: Path, tmp_path: Path) -> None:
     refuse(["refine", video, "--masks", masks, "-o", out, "--dino8", tmp_path / "dino.pth"], out, "dino.pth", "--model")
     refuse(["flow-masks", video, "-o", out, "--checkpoint", tmp_path / "flow.pth"], out, "flow.pth", "oclr")
-    refuse(["flow-masks", video, "-o", out, "--amodal", tmp_path / "whole"], out, "--amodal", "oclr")
     sam = ["--sam-checkpoint", tmp_path / "sam.pth"]
     refuse(["refine", video, "--masks", masks, "-o", out, *sam], out, "sam.pth", "--edges sam")
 
@@ -279,7 +278,7 @@ def test_flow_that_is_given_is_not_measured(video: Path, out: Path, tmp_path: Pa
 
 
 def test_whole_shapes_do_not_go_where_masks_go(video: Path, out: Path) -> None:
-    refuse(["flow-masks", video, "-o", out, "--model", "oclr", "--amodal", out], out, "--amodal", str(out))
+    refuse(["flow-masks", video, "-o", out, "--amodal", out], out, "--amodal", str(out))
 
 
 def other_network(folder: Path) -> Path:

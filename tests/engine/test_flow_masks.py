@@ -95,6 +95,25 @@ def test_two_objects_under_a_panning_camera() -> None:
         assert jaccard(masks[t] == 3 - first, truth[t] == 2) > 0.6
 
 
+def test_what_passes_behind_another_object_is_completed() -> None:
+    paths = [[(25 + 4 * t, 60) for t in range(28)], [(80 + 0.8 * t, 30 + 2.2 * t) for t in range(28)]]
+    video, truth = rendered(paths)
+    alone = rendered(paths[:1])[1] == 1
+    events = flow_masks(
+        Clip(video, "crossing"), FlowMaskParameters(device="cpu", amodal=True), foreground=ThresholdForeground()
+    )
+    frames = [event for event in events if isinstance(event, FrameLabels)]
+    assert [event.frame for event in frames] == list(range(28))
+    front = frames[15].front_to_back[0]
+    back = 3 - front
+    assert jaccard(frames[0].labels == back, truth[0] == 1) > 0.6
+    for t in range(13, 21):
+        event = frames[t]
+        assert event.front_to_back == (front, back)
+        assert jaccard(event.whole[back], alone[t]) > jaccard(event.labels == back, alone[t]) + 0.1
+        np.testing.assert_array_equal(event.whole[front], event.labels == front)
+
+
 def test_one_object_when_one_is_asked_for() -> None:
     paths = [[(30 + 3 * t, 35) for t in range(8)], [(125 - 3 * t, 80) for t in range(8)]]
     masks, report, _ = run(Clip(rendered(paths)[0]), FlowMaskParameters(device="cpu", objects=1))

@@ -75,9 +75,7 @@ def _flow_masks(
     ],
     amodal: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here (oclr)."
-        ),
+        typer.Option(metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here."),
     ] = None,
     report: options.ReportFile = None,
 ) -> None:

@@ -229,8 +229,6 @@ def check_flow_settings(parameters: FlowMaskParameters) -> None:
     """
     if parameters.model == "builtin" and parameters.checkpoint is not None:
         raise UserError(f"--checkpoint {parameters.checkpoint} is for OCLR; choose the model oclr as well.")
-    if parameters.model == "builtin" and parameters.amodal:
-        raise UserError("--amodal needs a model that sees behind objects; choose the model oclr as well.")
     if parameters.flow_root is not None and parameters.flow != FlowMaskParameters.flow:
         raise UserError(
             f"--flow {parameters.flow} would not be used, because {parameters.flow_root} gives the flow; leave one out."

@@ -44,7 +44,7 @@ class FrameLabels:
     quality : dict of int to float
         Object id to the estimated IoU of its mask with the truth, if the job can tell.
     whole : mapping of int to ndarray
-        Object id to (Y, X) bool: its whole shape, hidden parts included, where a model sees it (OCLR).
+        Object id to (Y, X) bool: its whole shape, hidden parts included, if it was asked for.
     front_to_back : tuple of int
         The ids of ``whole`` by depth, the frontmost first.
     """

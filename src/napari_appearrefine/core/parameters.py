@@ -142,7 +142,7 @@ class FlowMaskParameters:
     device: str = _setting("auto", "Where to compute: auto takes a GPU if there is one.", choices=DEVICES)
     checkpoint: Path | None = _setting(None, "OCLR's checkpoint; the stored one if not given.", only_for="oclr")
     amodal: bool = _setting(
-        False, "Also give the whole shape of each object, hidden parts included, and their order.", only_for="oclr"
+        False, "Also give the whole shape of each object, parts hidden behind others included, and their order."
     )
     flow: str = _setting(
         "dis", "How flow is measured: dis comes with this program, raft needs torchvision.", choices=FLOWS

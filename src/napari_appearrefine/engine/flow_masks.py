@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import cv2
@@ -24,17 +24,19 @@ from .expectation import remember_flow_masks
 from .flow import working_size
 from .flow_sources import flow_between_from, flow_between_measured, flow_sequence, measured_flow
 from .foreground import ForegroundModel, ThresholdForeground
+from .hidden_parts import hidden_parts
 from .merging import render_labels, render_planes
 from .motion_cues import FlowBetween, MotionCues, iterate_motion_cues
 from .object_masks import Plane, coverage_of_all
 from .oclr_objects import collect_planes
 from .regions import Patch
 from .side_by_side import side_by_side
+from .spool import Spool
 from .temporal import Found, steady
 from .track_choice import ShownIds, choose_objects
 from .track_looks import part_exchanged
 from .tracking import Tracker
-from .tracks import Track
+from .tracks import Track, motions_of_objects
 
 _OUTLINE_BLUR = 0.7
 _LEAST_SHOWN, _MARGIN = 0.3, 8
@@ -147,10 +149,29 @@ def _tracked_masks(
         return lambda: _frame_labels(shown(frame), looks, image)
 
     with closing(side_by_side(range(len(clip)), draw, device)) as drawn:
-        for frame, labels in enumerate(drawn):
-            yield FrameLabels(frame, labels.astype(label_dtype(ids.objects)))
-            yield Progress("Writing masks", frame + 1, len(clip))
+        if parameters.amodal:
+            motions = motions_of_objects(tracks, chosen, len(clip))
+            yield from _with_hidden_parts(drawn, motions, ids.objects, size)
+        else:
+            for frame, labels in enumerate(drawn):
+                yield FrameLabels(frame, labels.astype(label_dtype(ids.objects)))
+                yield Progress("Writing masks", frame + 1, len(clip))
     return ids.objects
+
+
+def _with_hidden_parts(
+    drawn: Iterable[np.ndarray], motions: np.ndarray, objects: Sequence[int], size: tuple[int, int]
+) -> Iterator[Event]:
+    """Complete each frame's labels by the whole shapes of the objects; what hides them later is asked as well."""
+    seen, small = Spool(), Spool()
+    for frame, labels in enumerate(drawn):
+        seen.append(labels.astype(label_dtype(objects)))
+        small.append(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST))
+        yield Progress("Drawing masks", frame + 1, len(motions))
+    for frame, depth in enumerate(hidden_parts(small, motions, objects)):
+        labels = seen[frame]
+        yield FrameLabels(frame, labels, whole=depth.whole(labels), front_to_back=depth.front_to_back)
+        yield Progress("Writing masks", frame + 1, len(motions))
 
 
 def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device) -> Generator[Event, None, list[int]]:

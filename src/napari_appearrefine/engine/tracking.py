@@ -115,6 +115,7 @@ class Tracker:
         track.areas.append(patch.area)
         track.centres.append(patch.centre)
         track.weights.append(float(patch.values(step.probability).sum()))
+        track.motions.append(motion)
         track.residuals.append(residual)
         track.looks.append(None if step.features is None else look(step.features, patch.on(step.probability.shape)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from .regions import Patch
 
 LONGEST_ABSENCE = 10
 _ESTABLISHED = 3
-_PER_FRAME = ("frames", "areas", "centres", "weights", "residuals", "looks")
+_PER_FRAME = ("frames", "areas", "centres", "weights", "motions", "residuals", "looks")
 
 
 @dataclass
@@ -25,9 +26,9 @@ class Track:
         Its last mask of its own, moved along by prediction while it is hidden or touches another.
     motion : ndarray
         (2,) predicted motion, pixels a frame.
-    frames, areas, centres, weights, residuals, looks : list
-        For each frame where it was seen: index, pixels, (2,) centre (x, y), sum of probability, (2,) mean
-        residual motion, (c,) mean feature or None.
+    frames, areas, centres, weights, motions, residuals, looks : list
+        For each frame where it was seen: index, pixels, (2,) centre (x, y), sum of probability, (2,) mean motion to the
+        next frame, (2,) mean residual motion, (c,) mean feature or None.
     missing : int
         Frames since it was last seen.
     contact : int
@@ -47,6 +48,7 @@ class Track:
     areas: list[int] = field(default_factory=list)
     centres: list[np.ndarray] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    motions: list[np.ndarray] = field(default_factory=list)
     residuals: list[np.ndarray] = field(default_factory=list)
     looks: list[np.ndarray | None] = field(default_factory=list)
     missing: int = 0
@@ -100,3 +102,34 @@ class Neighbourhood:
     differences: list[float] = field(default_factory=list)
     motions: list[float] = field(default_factory=list)
     bridged: list[int] = field(default_factory=list)
+
+
+def motions_of_objects(tracks: Sequence[Track], chosen: Mapping[int, int], length: int) -> np.ndarray:
+    """Return how each object moves, the camera's motion included, also between the frames where it is seen.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        All tracks.
+    chosen : mapping of int to int
+        Track id to object id.
+    length : int
+        Frames of the clip.
+
+    Returns
+    -------
+    ndarray
+        (T, Q, 2) float (x, y) pixels to the next frame, for the objects in order of id.
+    """
+    objects = sorted(set(chosen.values()))
+    motions = np.zeros((length, len(objects), 2))
+    for place, object_id in enumerate(objects):
+        sums, areas = np.zeros((length, 2)), np.zeros(length)
+        for track in tracks:
+            if chosen.get(track.id) == object_id:
+                np.add.at(areas, track.frames, track.areas)
+                np.add.at(sums, track.frames, np.array(track.areas)[:, None] * np.array(track.motions))
+        seen = np.flatnonzero(areas)
+        for axis in (0, 1):
+            motions[:, place, axis] = np.interp(np.arange(length), seen, sums[seen, axis] / areas[seen])
+    return motions
