@@ -89,7 +89,8 @@ def test_an_object_that_only_turns_is_not_cut(looks: Looks, other: list, area: i
 
 def apart(areas: tuple[int, int, int], colour: np.ndarray = RED) -> list[Track]:
     """Return a red track whose area falls from the first to the second, and another one of the third from then on."""
-    first, second = track(1, [(0, 40, RED)], areas[0]), track(2, [(20, 40, colour)], areas[2])
+    first = track(1, [(0, 20, RED), (20, 40, 0.8 * RED + 0.4 * BLUE)], areas[0])
+    second = track(2, [(20, 40, colour)], areas[2])
     first.areas[20:] = [areas[1]] * 20
     return [first, second]
 
@@ -111,6 +112,7 @@ def test_what_emerges_on_the_far_side_is_a_part_of_what_is_left_on_this_side(loo
         ((100, 100, 100), RED, 0.6),  # a look-alike: nothing is missing from the first
         ((100, 70, 100), RED, 0.6),  # together far larger than the first was
         ((100, 30, 80), GREEN, 0.6),  # looks like something else
+        ((100, 30, 80), 0.8 * RED + 0.6 * GREEN, 0.6),  # is less like the whole than what is left
         ((100, 30, 80), RED, 1.5),  # moves another way
     ],
 )

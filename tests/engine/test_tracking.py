@@ -119,6 +119,21 @@ def test_a_piece_with_two_motions_is_divided_and_one_with_one_is_not() -> None:
     assert (divided[45:58, 10:40] == 2).all()
 
 
+def test_what_moves_evenly_is_told_from_what_moves_in_parts() -> None:
+    pieces = np.zeros((60, 100), np.int32)
+    pieces[10:50, 10:90] = 1
+    residual = np.zeros((60, 100, 2), np.float32)
+    rng = np.random.default_rng(0)
+    residual[10:50, 10:90] = rng.normal((3, 1), 0.1, (40, 80, 2))
+    # Three parts of a running animal, so that no single direction holds two motions.
+    for columns, motion in ((slice(50, 60), (-14, 0)), (slice(60, 75), (-8, 6)), (slice(75, 90), (-20, -5))):
+        residual[10:50, columns] = rng.normal(motion, 1.5, (40, columns.stop - columns.start, 2))
+    divided, areas = divide_by_motion(pieces, residual)
+    assert len(areas) == 3
+    assert len(np.unique(divided[10:50, 10:48])) == len(np.unique(divided[10:50, 52:90])) == 1
+    assert divided[30, 20] != divided[30, 80]
+
+
 def test_objects_that_touch_from_the_start_are_told_apart() -> None:
     discs = [Disc(line((45, 40), (2, 0.3), 20), (14, 12)), Disc(line((66, 44), (-2, 0.1), 20), (12, 10))]
     _, found = follow(discs, 20)

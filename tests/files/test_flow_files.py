@@ -91,6 +91,16 @@ def test_files_named_after_frames(tmp_path: Path) -> None:
     assert values(FlowFolder(tmp_path, "bear", names, 1)) == [1, 2, 0, None]
 
 
+def test_unknown_flow_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "Flows_gap1" / "clip"
+    folder.mkdir(parents=True)
+    flow = np.array([[[1, 2], [1e10, 1e10]], [[np.nan, 3], [4, -5]]], np.float32)
+    for name in NAMES:
+        write_flo(folder / f"{name}.flo", flow)
+    read = FlowFolder(tmp_path, "clip", NAMES, 1)[0]
+    np.testing.assert_array_equal(read, [[[1, 2], [0, 0]], [[0, 0], [4, -5]]])
+
+
 def test_other_names_go_by_order(tmp_path: Path) -> None:
     frames = ["a", "b", "c", "d"]
     fill(tmp_path / "Flows_gap1" / "bear", ["8", "9", "10"])

@@ -20,6 +20,7 @@ _LEAST_DIVIDED = 200
 _LEAST_PART = 0.15
 _BIMODAL = 0.85
 _COHERENT = 0.8
+_EVEN, _EVEN_SHARE, _SETTLED, _MOST_BETWEEN = 0.75, 0.35, 5, 0.35
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,24 @@ def divide_by_motion(pieces: np.ndarray, residual: np.ndarray) -> tuple[np.ndarr
 
 def _second_motion(mask: np.ndarray, residual: np.ndarray) -> np.ndarray | None:
     """Return the part (y, x) bool of a mask that moves in another way than the rest, or None if it is one."""
-    motions = residual[mask].astype(np.float64)
+    motions = residual[mask].astype(np.float32)
+    for divide in (_even_motion, _two_motions):
+        second = divide(motions)
+        if second is None:
+            continue
+        part = np.zeros(mask.shape, np.uint8)
+        part[mask] = second
+        smooth = np.asarray((cv2.medianBlur(part, 5) > 0) & mask)
+        least = _LEAST_PART * len(motions)
+        if all(
+            np.count_nonzero(side) >= least and _largest_share(side) >= _COHERENT for side in (smooth, mask & ~smooth)
+        ):
+            return smooth
+    return None
+
+
+def _two_motions(motions: np.ndarray) -> np.ndarray | None:
+    """Divide motions (n, 2) that fall in two about some direction, as two rigid objects do: (n,) bool, or None."""
     centred = motions - motions.mean(axis=0)
     direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
     along = centred @ direction
@@ -167,16 +185,30 @@ def _second_motion(mask: np.ndarray, residual: np.ndarray) -> np.ndarray | None:
     means = motions[~second].mean(axis=0), motions[second].mean(axis=0)
     apart = float(np.linalg.norm(means[1] - means[0]))
     faster = float(max(np.linalg.norm(mean) for mean in means))
-    if apart < max(1.0, 0.6 * faster):
-        return None
-    part = np.zeros(mask.shape, np.uint8)
-    part[mask] = second
-    smooth = np.asarray((cv2.medianBlur(part, 5) > 0) & mask)
-    for side in (smooth, mask & ~smooth):
-        area = np.count_nonzero(side)
-        if area < _LEAST_PART * motions.shape[0] or _largest_share(side) < _COHERENT:
+    return np.asarray(second) if apart >= max(1.0, 0.6 * faster) else None
+
+
+def _even_motion(motions: np.ndarray) -> np.ndarray | None:
+    """Find many of the motions (n, 2) that are about the same and apart from all others: (n,) bool, or None.
+
+    So with a bus behind a running dog, each part of which moves in its own way.
+    """
+    corner = motions.min(axis=0)
+    cells = (motions - corner).astype(np.intp)
+    counts = np.zeros(cells.max(axis=0) + 1, np.float32)
+    np.add.at(counts, tuple(cells.T), 1)
+    fullest = np.argmax(cv2.GaussianBlur(counts, (3, 3), 0, borderType=cv2.BORDER_CONSTANT))
+    centre = corner + np.array(np.unravel_index(fullest, counts.shape), np.float32) + 0.5
+    for _ in range(_SETTLED):
+        reach = max(_EVEN, _EVEN_SHARE * float(np.linalg.norm(centre)))
+        away = np.linalg.norm(motions - centre, axis=1)
+        even = away < reach
+        if even.all() or not even.any():
             return None
-    return smooth
+        centre = np.median(motions[even], axis=0)
+    between = np.count_nonzero(~even & (away < 2 * reach))
+    fewer = min(np.count_nonzero(even), np.count_nonzero(~even))
+    return even if between <= _MOST_BETWEEN * fewer and np.median(away[~even]) >= 2 * reach else None
 
 
 def _largest_share(mask: np.ndarray) -> float:

@@ -154,8 +154,9 @@ def came_apart(
     """Find pairs of tracks, near each other, that are parts of what one of them was before or after.
 
     So with what passes behind something: its head emerges as a new track, while the old one goes on as its tail.
-    The new one looks like the old one as a whole, which is the smaller for it; two things that are only alike are
-    together larger than one. A pair does not count if something else looks nearly as much like the whole.
+    The new one looks like the old one as a whole, no less than the rest of that, which is the smaller for it; two
+    things that are only alike are together larger than one. A pair does not count if something else looks nearly
+    as much like the whole.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def came_apart(
         both = set(track.frames) & set(part.frames) if near else set()
         if near is None or len(both) < _LEAST_LOOKS or not _move_on_together(near, both):
             continue
-        rivals = [_mean(rows[rival.id]) for rival in known if rival not in (track, part)]
+        rivals = [_mean(rows[rival.id]) for rival in known if rival.id not in (track.id, part.id)]
         seen = np.array([frame for frame, each in zip(track.frames, track.looks, strict=True) if each is not None])
         for alone, places in (
             (seen < part.frames[0], np.array(track.frames) < part.frames[0]),
@@ -184,9 +185,10 @@ def came_apart(
                 continue
             whole = _mean(rows[track.id][alone])
             likeness = float(whole @ _mean(rows[part.id]))
+            rest = -1.0 if alone.all() else float(whole @ _mean(rows[track.id][~alone]))
             nearest = max((float(whole @ rival) for rival in rivals), default=-1.0)
             area = float(np.median(np.array(track.areas)[places]))
-            if likeness >= max(_PART_SAME, nearest + _AMBIGUOUS) and _add_up(track, part, both, area):
+            if likeness >= max(_PART_SAME, rest, nearest + _AMBIGUOUS) and _add_up(track, part, both, area):
                 yield track.id, part.id
 
 

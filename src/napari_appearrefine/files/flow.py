@@ -14,6 +14,7 @@ from .names import natural_key
 
 _MAGIC = 202021.25
 _LARGEST_SIDE = 1 << 16
+_UNKNOWN = 1e9
 
 
 def read_flo(path: str | Path) -> np.ndarray:
@@ -98,9 +99,13 @@ class FlowFolder:
         return len(self._files)
 
     def __getitem__(self, frame: int) -> np.ndarray | None:
-        """Return (Y, X, 2) float32, or None where the clip has no frame to flow to."""
+        """Return (Y, X, 2) float32, 0 where a file says that it is unknown; None where there is no frame to flow to."""
         path = self._files[frame]
-        return None if path is None else read_flo(path)
+        if path is None:
+            return None
+        flow = read_flo(path)
+        # Values above 1e9 are the benchmark's mark for flow that is unknown.
+        return np.where((np.abs(flow) < _UNKNOWN).all(-1, keepdims=True), flow, np.float32(0))
 
 
 def _clip_folder(root: Path, clip_name: str, gap: int) -> Path:
