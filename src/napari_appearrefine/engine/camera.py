@@ -9,7 +9,8 @@ import numpy as np
 
 _POINTS = 1200
 _HYPOTHESES = 120
-_REWEIGHTINGS = 8
+_MOST_REWEIGHTINGS = 8
+_CONVERGED = 1e-3
 _PARAMETERS = 8
 _SMALLEST_SCALE = 0.05
 _TUKEY = 4.685
@@ -84,23 +85,24 @@ def fit_camera(flow: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.nd
     """
     height, width = flow.shape[:2]
     points, prior = _sample_points(height, width)
-    x, y = _coordinates(height, width)
-    x, y = x.ravel()[points], y.ravel()[points]
-    u, v = np.ascontiguousarray(flow.reshape(-1, 2)[points].astype(np.float64).T)
+    design = _design(height, width)
+    target = np.ascontiguousarray(flow.reshape(-1, 2)[points].astype(np.float64).T)
     weights = prior.copy()
     if valid is not None:
         trusted = np.asarray(valid).ravel()[points].astype(np.float64)
         # A picture that is flat nearly everywhere still has a camera: then every point must do.
         weights = prior * (trusted if np.count_nonzero(trusted) >= 0.02 * len(points) else trusted + 0.05)
-    parameters = _dominant_affine(x, y, u, v, weights)
-    design, target = _design(x, y), np.concatenate([u, v])
+    parameters = _dominant_affine(design[: len(points), :3], target, weights)
     distances = _distances(parameters, design, target)
     scale = _scale(distances, weights)
-    for _ in range(_REWEIGHTINGS):
+    for _ in range(_MOST_REWEIGHTINGS):
+        before = parameters
         inside = np.clip(1 - (distances / (_TUKEY * scale)) ** 2, 0, None) ** 2
         parameters = _least_squares(design, target, weights * inside)
         distances = _distances(parameters, design, target)
         scale = _scale(distances, weights)
+        if np.abs(parameters - before).max() < _CONVERGED:
+            break
     return parameters, scale
 
 
@@ -109,20 +111,21 @@ def camera_flow(parameters: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     height, width = size
     x, y = _coordinates(height, width)
     a = parameters.astype(np.float32)
-    bend = a[6] * x + a[7] * y
-    flow = np.empty((height, width, 2), np.float32)
-    flow[..., 0] = a[0] + a[1] * x + a[2] * y + bend * x
-    flow[..., 1] = a[3] + a[4] * x + a[5] * y + bend * y
-    return flow
+    # The motion is a polynomial of y at every x, so it is a matrix product: its coefficients are the columns.
+    columns = np.zeros((3, width, 2), np.float32)
+    columns[0, :, 0], columns[1, :, 0] = a[0] + (a[1] + a[6] * x) * x, a[2] + a[7] * x
+    columns[0, :, 1], columns[1, :, 1], columns[2, :, 1] = a[3] + a[4] * x, a[5] + a[6] * x, a[7]
+    powers = np.stack([np.ones_like(y), y, y * y], axis=1)
+    return (powers @ columns.reshape(3, -1)).reshape(height, width, 2)
 
 
 @lru_cache(maxsize=8)
 def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the x of every column and the y of every row."""
     half = max(height, width) / 2
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / half
     y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / half
-    columns, rows = np.meshgrid(x, y)
-    return columns, rows
+    return x, y
 
 
 @lru_cache(maxsize=8)
@@ -138,30 +141,43 @@ def _sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return points, 0.2 + 0.8 * outwards**2
 
 
-def _dominant_affine(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _dominant_affine(design: np.ndarray, flow: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Find the affine motion (8,) of most points, from their 1, x and y (P, 3) and their flow (2, P)."""
     generator = np.random.default_rng(0)
     chance = weights / weights.sum()
-    triples = generator.choice(len(x), size=(_HYPOTHESES, 3), p=chance)
-    ones = np.ones_like(x)
-    design = np.stack([ones, x, y], axis=1).astype(np.float64)
+    triples = generator.choice(len(design), size=(_HYPOTHESES, 3), p=chance)
     corners = design[triples]
     # Thin triangles extrapolate wildly; they are left out by the determinant, twice their area.
     wide = np.abs(np.linalg.det(corners)) > 0.05
-    flow = np.stack([u, v], axis=1)
-    candidates = np.linalg.solve(corners[wide], flow[triples[wide]]) if wide.any() else np.empty((0, 3, 2))
-    median = np.zeros((1, 3, 2))
-    median[0, 0] = np.median(flow, axis=0)
-    candidates = np.concatenate([median, candidates])
-    squared = (candidates[..., 0] @ design.T - u) ** 2 + (candidates[..., 1] @ design.T - v) ** 2
+    candidates = np.zeros((1, 3, 2))
+    candidates[0, 0] = np.median(flow, axis=1)
+    if wide.any():
+        candidates = np.concatenate([candidates, np.linalg.solve(corners[wide], flow.T[triples[wide]])])
+    # To count, single precision is enough, and in place: memory taken anew would cost more than the arithmetic.
+    squared, missed = np.zeros((2, len(candidates), len(design)), np.float32)
+    places = design.T.astype(np.float32)
+    for axis, along in enumerate(flow.astype(np.float32)):
+        np.matmul(candidates[..., axis].astype(np.float32), places, out=missed)
+        missed -= along
+        missed *= missed
+        squared += missed
     # A soft count of agreeing points, at two tolerances: fine for a sharp fit,
     # coarse where parallax spreads the background.
-    agreement = sum((np.maximum(0, 1 - squared / limit**2) @ weights) for limit in (0.5, 2.0))
+    counted, agreement = weights.astype(np.float32), np.zeros(len(candidates), np.float32)
+    for limit in (0.5, 2.0):
+        agrees = np.multiply(squared, -1 / limit**2, out=missed)
+        agrees += 1
+        agreement += np.maximum(agrees, 0, out=agrees) @ counted
     best = candidates[int(np.argmax(agreement))]
     return np.concatenate([best[:, 0], best[:, 1], np.zeros(2)])
 
 
-def _design(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return (2 P, 8): what times the parameters gives the horizontal, then the vertical flow of all points."""
+@lru_cache(maxsize=8)
+def _design(height: int, width: int) -> np.ndarray:
+    """Return (2 P, 8): what times the parameters gives the horizontal, then the vertical flow of the sample points."""
+    points, _ = _sample_points(height, width)
+    columns, rows = _coordinates(height, width)
+    x, y = columns[points % width], rows[points // width]
     design = np.zeros((2 * len(x), _PARAMETERS))
     design[: len(x), 0] = design[len(x) :, 3] = 1
     design[: len(x), 1] = design[len(x) :, 4] = x
@@ -172,14 +188,14 @@ def _design(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _least_squares(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    weighted = design * np.concatenate([weights, weights])[:, None]
+    weighted = (design.reshape(2, -1, _PARAMETERS) * weights[:, None]).reshape(-1, _PARAMETERS)
     # A little ridge keeps few or ill-spread points from bending the plane.
     normal = design.T @ weighted + np.diag([1e-6] * 6 + [1e-3] * 2) * max(weights.sum(), 1e-9)
-    return np.asarray(np.linalg.solve(normal, weighted.T @ target))
+    return np.asarray(np.linalg.solve(normal, weighted.T @ target.ravel()))
 
 
 def _distances(parameters: np.ndarray, design: np.ndarray, target: np.ndarray) -> np.ndarray:
-    along_x, along_y = (design @ parameters - target).reshape(2, -1)
+    along_x, along_y = (design @ parameters).reshape(2, -1) - target
     return np.asarray(np.hypot(along_x, along_y))
 
 

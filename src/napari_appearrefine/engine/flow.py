@@ -104,16 +104,10 @@ def warp(plane: np.ndarray, flow: np.ndarray, outside: float = 0.0) -> np.ndarra
     ndarray
         The shape and dtype of ``plane``, on the grid of the frame that the flow starts from.
     """
-    height, width = flow.shape[:2]
-    columns, rows = pixel_grid(height, width)
-    return cv2.remap(
-        plane,
-        columns + flow[..., 0],
-        rows + flow[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(outside,) * 4,
-    )
+    places = pixel_grid(*flow.shape[:2]) + flow
+    border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": (outside,) * 4}
+    found: np.ndarray = cv2.remap(plane, places, None, cv2.INTER_LINEAR, **border)  # type: ignore[call-overload]
+    return found
 
 
 def inconsistency(forward: np.ndarray, backward: np.ndarray, largest: float = 20.0) -> np.ndarray:
@@ -133,9 +127,10 @@ def inconsistency(forward: np.ndarray, backward: np.ndarray, largest: float = 20
     ndarray
         (h, w) float32 in pixels; large where a pixel is occluded or its flow is wrong.
     """
-    returned = warp(backward, forward, outside=_OUTSIDE)
-    error = np.hypot(forward[..., 0] + returned[..., 0], forward[..., 1] + returned[..., 1])
-    return np.asarray(np.minimum(error, largest), np.float32)
+    missed = warp(backward, forward, outside=_OUTSIDE)
+    missed += forward
+    missed *= missed
+    return np.asarray(np.minimum(np.sqrt(missed[..., 0] + missed[..., 1]), np.float32(largest)))
 
 
 def texture(image: np.ndarray, window: int = 9) -> np.ndarray:
@@ -154,10 +149,10 @@ def texture(image: np.ndarray, window: int = 9) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def pixel_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the x and the y coordinate of every pixel, (h, w) float32 each; shared, so not to be changed."""
+def pixel_grid(height: int, width: int) -> np.ndarray:
+    """Return the x and the y coordinate of every pixel, (h, w, 2) float32; shared, so not to be changed."""
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return columns, rows
+    return np.stack([columns, rows], axis=-1)
 
 
 def _make_dis(fine: bool, smooth: bool) -> cv2.DISOpticalFlow:

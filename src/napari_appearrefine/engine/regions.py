@@ -251,10 +251,8 @@ def patches_of(labels: np.ndarray) -> dict[int, Patch]:
 
 def carry(labels: np.ndarray, flow_back: np.ndarray) -> np.ndarray:
     """Carry a label map (h, w) int32 of another frame to this one, along the flow from this frame to that one."""
-    columns, rows = pixel_grid(*labels.shape)
-    carried = cv2.remap(
-        labels.astype(np.float32), columns + flow_back[..., 0], rows + flow_back[..., 1], cv2.INTER_NEAREST
-    )
+    places = pixel_grid(*labels.shape) + flow_back
+    carried = cv2.remap(labels.astype(np.float32), places, None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
     return np.asarray(carried, np.int32)
 
 

@@ -50,11 +50,11 @@ def steady(frames: Iterable[Found]) -> Iterator[Found]:
 
 def _averaged(before: np.ndarray | None, current: Found, after: np.ndarray | None) -> Found:
     (probability, features), cues = current
-    total, weights = probability.astype(np.float32), np.ones_like(probability, np.float32)
+    total, weights = np.array(probability, np.float32), np.ones_like(probability, np.float32)
     for gap, neighbour in ((1, after), (-1, before)):
         if neighbour is not None:
             index = cues.gaps.index(gap)
             weight = 1 / (1 + (cues.inconsistency[index] / _TRUST) ** 2)
-            total = total + weight * warp(neighbour, cues.flow[index])
-            weights = weights + weight
-    return Found(Foreground(np.asarray(total / weights, np.float32), features), cues)
+            weights += weight
+            total += np.multiply(weight, warp(neighbour, cues.flow[index]), out=weight)
+    return Found(Foreground(np.divide(total, weights, out=total), features), cues)

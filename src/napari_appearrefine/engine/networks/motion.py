@@ -43,12 +43,16 @@ def cue_channels(cues: MotionCues) -> np.ndarray:
         channels.append(np.log1p(cv2.resize(missed, half, interpolation=cv2.INTER_AREA)))
     channels.append(np.log1p(cv2.resize(cues.texture, half, interpolation=cv2.INTER_AREA)) * 0.5)
     channels.append(np.full(half[::-1], np.log(float(cues.scale[0]) + 0.05), np.float32))
+    doubted = bool((cues.confidence < 1).any())
     for gap in _CAMERA_GAPS:
-        # Where flow is not believed, no motion of the camera is told from it either.
-        camera = (cues.flow[gap] - cues.residual[gap]) * cues.confidence[..., None]
+        camera = cues.flow[gap] - cues.residual[gap]
+        if doubted:
+            # Where flow is not believed, no motion of the camera is told from it either.
+            camera *= cues.confidence[..., None]
         small = cv2.resize(camera, half, interpolation=cv2.INTER_AREA)
         channels += list(np.arcsinh(small / (cues.scale[gap] + 0.3)).transpose(2, 0, 1) * 0.5)
-    return np.stack(channels).astype(np.float16)
+    # NumPy takes ten times as long for it.
+    return torch.from_numpy(np.stack(channels)).half().numpy()
 
 
 def mirror_cues(cues: Tensor) -> Tensor:
