@@ -232,8 +232,14 @@ def _operations(events: Any, count: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from napari_appearrefine.engine import side_by_side
+    from napari_appearrefine.engine.networks import backbone
 
-    with patch.object(side_by_side, "ThreadPoolExecutor", AtOnce), FlopCounterMode(display=False) as counter:
+    with (
+        patch.object(side_by_side, "ThreadPoolExecutor", AtOnce),
+        # Torch does not count what is fused.
+        patch.object(backbone, "_fused", None),
+        FlopCounterMode(display=False) as counter,
+    ):
         for _ in events:
             pass
     return counter.get_total_flops() / count

@@ -23,11 +23,15 @@ LEVEL_STRIDES = (2, 4, 8, 16, 32)
 LEVEL_CHANNELS = (16, 24, 40, 112, 320)
 _BATCH_NORM_EPSILON = 1e-3
 
+# Convolution and activation in one pass over memory: what torch's compiler calls, where there is oneDNN.
+_fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
+
 
 class _Convolution(nn.Conv2d):
     """Convolution whose padding puts the odd pixel at the end, as the weights were trained with."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, clipped: bool = False) -> Tensor:
+        """Convolve; ``clipped`` to 0..6 if asked for (ReLU6)."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         weight, padding = self.weight, []
         for axis, length in ((-2, x.shape[-2]), (-1, x.shape[-1])):
@@ -36,7 +40,21 @@ class _Convolution(nn.Conv2d):
                 # A larger kernel with a zero in front of it shifts the window by one: no padded copy of the picture.
                 weight = torch.cat([torch.zeros_like(weight.narrow(axis, 0, 1)), weight], axis)
             padding.append(-(-total // 2))
-        return F.conv2d(x, weight, self.bias, stride, tuple(padding), 1, self.groups)
+        if _fused is not None and _plain_on_cpu(x):
+            activation = ("hardtanh", [0.0, 6.0]) if clipped else ("none", [])
+            fused: Tensor = _fused(x, weight, self.bias, padding, self.stride, (1, 1), self.groups, *activation, "")
+            return fused
+        y = F.conv2d(x, weight, self.bias, stride, tuple(padding), 1, self.groups)
+        return F.relu6(y, inplace=True) if clipped else y
+
+
+def _plain_on_cpu(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+    )
 
 
 class _Block(nn.Module):
@@ -51,8 +69,8 @@ class _Block(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y = x if self.expand is None else self.expand(x, clipped=True)
+        y = self.project(self.depthwise(y, clipped=True))
         result: Tensor = x + y if self.shortcut else y
         return result
 
@@ -87,7 +105,7 @@ class Backbone(nn.Module):
         list of Tensor
             (b, c, h / s, w / s) for strides 2, 4, 8, 16, 32 and channels 16, 24, 40, 112, 320.
         """
-        x = F.relu6(self.stem((image - 127 / 255) * (255 / 128)), inplace=True)
+        x = self.stem((image - 127 / 255) * (255 / 128), clipped=True)
         levels = []
         for index, block in enumerate(self.blocks):
             x = block(x)
