@@ -42,7 +42,7 @@ def moving_between(ends: np.ndarray, cues: MotionCues) -> np.ndarray:
         residual, clear = cues.residual[index], _CLEAR * (cues.scale[index] + _NOISE_FLOOR)
         # What is like a clear median moves nearly as clearly. Between most of many objects nothing does, and most
         # pairs need no closer look.
-        moves = np.linalg.norm(residual, axis=-1) >= (1 - _ALIKE) * clear
+        moves = np.einsum("yxc,yxc->yx", residual, residual) >= ((1 - _ALIKE) * clear) ** 2
         bridged &= moves[rows, columns].mean(axis=1) >= _SHARE
         pairs = np.flatnonzero(bridged)
         motion = residual[rows[pairs], columns[pairs]]

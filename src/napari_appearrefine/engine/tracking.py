@@ -202,7 +202,7 @@ class _Step:
         """Replace track ids (h, w) by 1, 2, ... in the order of the tracks at hand."""
         slots = np.zeros(len(self._tracker.tracks) + 1, np.int32)
         slots[[track.id for track in self.tracks]] = np.arange(1, len(self.tracks) + 1)
-        return np.asarray(slots[ids], np.int32)
+        return slots.take(ids)
 
     def mean_motion(self, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean flow and the mean residual flow (2,) over a patch, weighted by probability."""
@@ -214,8 +214,9 @@ class _Step:
 
     def _overlaps(self) -> np.ndarray:
         width = len(self.tracks) + 1
-        codes = self.pieces.astype(np.int64) * width + self.compact(self.carried)
-        return np.bincount(codes.ravel(), minlength=len(self.areas) * width).reshape(-1, width)
+        somewhere = (self.pieces > 0) | (self.carried > 0)
+        codes = self.pieces[somewhere].astype(np.int64) * width + self.compact(self.carried[somewhere])
+        return np.bincount(codes, minlength=len(self.areas) * width).reshape(-1, width)
 
     def _claims(self, overlap: np.ndarray) -> dict[int, int]:
         """Return track slot to the piece it mainly lies in."""
