@@ -9,7 +9,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
-from torch.nn import functional
 
 _MOST_TOLD_APART = 8
 _HIDDEN, _STEPS, _BATCH = 32, 150, 2048
@@ -152,17 +151,27 @@ def _fit(features: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor) ->
     moments = [(torch.zeros_like(layer), torch.zeros_like(layer)) for layer in layers]
     for step in range(_STEPS):
         drawn = torch.randint(len(features), (_BATCH,), generator=generator)
-        for layer in layers:
-            layer.requires_grad_()
-        logits = _forward(features[drawn], layers)
-        loss = (functional.cross_entropy(logits, shares[drawn], reduction="none") * weights[drawn]).mean()
-        gradients = torch.autograd.grad(loss, layers)
+        gradients = _gradients([each.index_select(0, drawn) for each in (features, shares, weights)], layers)
         rate = _RATE * (1 - step / _STEPS)
         layers = [
-            _descended(layer.detach(), gradient, moment, rate, step)
+            _descended(layer, gradient, moment, rate, step)
             for layer, gradient, moment in zip(layers, gradients, moments, strict=True)
         ]
     return layers
+
+
+def _gradients(batch: Sequence[torch.Tensor], layers: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the gradients of the weighted mean cross entropy of features, shares and weights.
+
+    By hand it takes two thirds of the time.
+    """
+    features, shares, weights = batch
+    hidden, hidden_bias, out, out_bias = layers
+    inner = (features @ hidden + hidden_bias).relu_()
+    wrong = (inner @ out + out_bias).softmax(1) * shares.sum(1, keepdim=True) - shares
+    wrong *= weights[:, None] / len(weights)
+    back = (wrong @ out.T) * (inner > 0)
+    return [features.T @ back, back.sum(0), inner.T @ wrong, wrong.sum(0)]
 
 
 def _descended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,29 +24,48 @@ LEVEL_STRIDES = (2, 4, 8, 16, 32)
 LEVEL_CHANNELS = (16, 24, 40, 112, 320)
 _BATCH_NORM_EPSILON = 1e-3
 
-# Convolution and activation in one pass over memory: what torch's compiler calls, where there is oneDNN.
+# Convolution and activation in one pass over memory, from weights in the layout that suits it: what torch's compiler
+# calls, where there is oneDNN.
 _fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 
 class _Convolution(nn.Conv2d):
     """Convolution whose padding puts the odd pixel at the end, as the weights were trained with."""
 
+    _layout: tuple[Any, Tensor, tuple[int, ...]] | None = None
+
     def forward(self, x: Tensor, clipped: bool = False) -> Tensor:
         """Convolve; ``clipped`` to 0..6 if asked for (ReLU6)."""
+        if _fused is not None and _plain_on_cpu(x):
+            weight, padding = self._packed(x.shape)
+            activation = ("hardtanh", [0.0, 6.0]) if clipped else ("none", [])
+            fused: Tensor = _fused(x, weight, self.bias, padding, self.stride, (1, 1), self.groups, *activation, "")
+            return fused
+        weight, padding = self._shifted(x.shape)
+        y = F.conv2d(x, weight, self.bias, self.stride, padding, 1, self.groups)
+        return F.relu6(y, inplace=True) if clipped else y
+
+    def _shifted(self, shape: torch.Size) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the weights and the padding on both sides for an input (b, c, h, w) of a shape."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         weight, padding = self.weight, []
-        for axis, length in ((-2, x.shape[-2]), (-1, x.shape[-1])):
+        for axis, length in ((-2, shape[-2]), (-1, shape[-1])):
             total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
             if total % 2:
                 # A larger kernel with a zero in front of it shifts the window by one: no padded copy of the picture.
                 weight = torch.cat([torch.zeros_like(weight.narrow(axis, 0, 1)), weight], axis)
             padding.append(-(-total // 2))
-        if _fused is not None and _plain_on_cpu(x):
-            activation = ("hardtanh", [0.0, 6.0]) if clipped else ("none", [])
-            fused: Tensor = _fused(x, weight, self.bias, padding, self.stride, (1, 1), self.groups, *activation, "")
-            return fused
-        y = F.conv2d(x, weight, self.bias, stride, tuple(padding), 1, self.groups)
-        return F.relu6(y, inplace=True) if clipped else y
+        return weight, tuple(padding)
+
+    def _packed(self, shape: torch.Size) -> tuple[Tensor, tuple[int, ...]]:
+        """Return the same in oneDNN's layout, which it would else bring them to for every picture."""
+        key, known = (shape, self.weight.data_ptr(), self.weight._version), self._layout
+        if known is None or known[0] != key:
+            weight, padding = self._shifted(shape)
+            pack = torch.ops.mkldnn._reorder_convolution_weight
+            known = key, pack(weight.contiguous(), padding, self.stride, (1, 1), self.groups, shape), padding
+            self._layout = known
+        return known[1:]
 
 
 def _plain_on_cpu(x: Tensor) -> bool:
