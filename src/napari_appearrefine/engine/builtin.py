@@ -125,13 +125,13 @@ class BuiltinModel:
     @cached_property
     def features_id(self) -> str:
         """What features depend on besides the frame."""
-        return f"builtin 1 {self._side} {self._dtype} {weights_digest(self._backbone, self._network)}"
+        return f"builtin 2 {self._side} {self._dtype} {weights_digest(self._backbone, self._network)}"
 
     @cached_property
     def results_id(self) -> str:
         """What results depend on besides the inputs and the code."""
         calibration = digest([self._calibration.estimate, self._calibration.iou, self._calibration.spread])
-        return f"3 {self.features_id} {self._device.type} {calibration.hex()}"
+        return f"4 {self.features_id} {self._device.type} {calibration.hex()}"
 
     def pack(self, features: FrameFeatures) -> dict[str, Tensor]:
         """Turn features into tensors for the disk."""

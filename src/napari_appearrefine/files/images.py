@@ -141,7 +141,7 @@ def read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode not in _GREY_MODES:
-                return np.array(image.convert("RGB"))
+                return np.array(image if image.mode == "RGB" else image.convert("RGB"))
             if image.mode in ("1", "LA"):
                 return np.array(image.convert("L"))
             return np.array(image).astype(_GREY_MODES[image.mode])
