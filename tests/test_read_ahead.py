@@ -52,6 +52,16 @@ def test_jumps_read_nothing_that_nobody_wants() -> None:
     assert frames.read == [50, 20, 90, 3]
 
 
+def test_steps_of_three_and_more_are_jumps() -> None:
+    frames = Frames()
+    ahead = ReadAhead(frames, 100)
+    for frame in range(0, 30, 3):
+        ahead(frame)
+    ahead.close()
+    # The first frame may be the beginning of anything.
+    assert [frame for frame in frames.read if frame > 4] == list(range(6, 30, 3))
+
+
 def test_an_error_is_raised_at_its_frame_and_not_before() -> None:
     ahead = ReadAhead(Frames(damaged=3), 10)
     assert [ahead(frame) for frame in range(3)] == ["frame 0", "frame 1", "frame 2"]

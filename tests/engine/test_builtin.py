@@ -215,6 +215,22 @@ def test_backbone_pads_the_odd_pixel_at_the_end(size):
     padded = F.pad(x, (missing[1] // 2, -(-missing[1] // 2), missing[0] // 2, -(-missing[0] // 2)))
     expected = F.conv2d(padded, convolution.weight, convolution.bias, 2, groups=convolution.groups)
     assert torch.allclose(convolution(x), expected, atol=1e-5)
+    with torch.inference_mode():
+        assert torch.allclose(convolution(x, clipped=True), expected.clamp(0, 6), atol=1e-5)
+
+
+def test_backbone_is_the_same_for_training_and_for_use_and_follows_its_weights():
+    backbone = Backbone()
+    for factor in (1.0, 1.1):
+        load_part(backbone, "backbone", CPU)
+        for weights in backbone.parameters():
+            weights.mul_(factor)
+        for size in ((64, 96), (50, 65), (64, 96)):
+            image = torch.rand(1, 3, *size).contiguous(memory_format=torch.channels_last)
+            expected = backbone(image)
+            with torch.inference_mode():
+                found = backbone(image)
+            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_backbone_levels_and_packaged_weights():

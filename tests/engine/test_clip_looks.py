@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from napari_appearrefine.engine.clip_looks import ClipLooks, Shown
+from napari_appearrefine.engine.clip_looks import ClipLooks, Shown, _forward, _gradients
 
 SIZE, STRIDE, CHANNELS, FRAMES = (128, 192), 8, 6, 12
 LEFT, STEP, WIDTH = 8, 6, 64
@@ -136,3 +137,14 @@ def test_a_frame_without_objects_shows_none(objects: list[int]) -> None:
     looks = ClipLooks.learn(frames, objects)
     nothing = without(frames[0], frames[0].labels > 0)
     assert not looks.applied(nothing).labels.any()
+
+
+def test_gradients_are_those_of_the_weighted_cross_entropy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, weights = torch.randn(64, 5, generator=generator), torch.rand(64, generator=generator)
+    shares = torch.rand(64, 3, generator=generator)
+    layers = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((5, 8), (8,), (8, 3), (3,))]
+    entropy = torch.nn.functional.cross_entropy(_forward(features, layers), shares, reduction="none")
+    expected = torch.autograd.grad((entropy * weights).mean(), layers)
+    found = _gradients([features, shares, weights], [layer.detach() for layer in layers])
+    torch.testing.assert_close(found, list(expected))

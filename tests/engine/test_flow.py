@@ -116,6 +116,16 @@ def scene_flow(size: tuple[int, int] = (240, 432), share: float = 0.4) -> tuple[
     return background + noise + moving, background, inside
 
 
+def test_camera_moves_as_a_plane_does() -> None:
+    a = np.array([3.0, 1.5, -0.8, -2.0, 0.7, 1.0, 0.6, -0.4])
+    flow = camera_flow(a, (48, 64))
+    for row, column in ((0, 0), (10, 60), (47, 31)):
+        x, y = (column - 31.5) / 32, (row - 23.5) / 32
+        bend = a[6] * x + a[7] * y
+        expected = a[0] + a[1] * x + a[2] * y + bend * x, a[3] + a[4] * x + a[5] * y + bend * y
+        assert flow[row, column] == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
 def test_camera_is_found_behind_objects(share: float) -> None:
     flow, background, inside = scene_flow(share=share)

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 DEPTH = 4
+_LONGEST_STEP = 2
 
 
 class ReadAhead(Generic[Value]):
@@ -39,8 +40,8 @@ class ReadAhead(Generic[Value]):
     def __call__(self, frame: int) -> Value:
         """Return one frame, waiting for it if it is not there yet."""
         wanted = self._coming.pop(frame, None) or self._thread.submit(self._read, frame)
-        # Whoever jumps about would have to wait for frames nobody wants.
-        onwards = 0 < frame - self._last <= self._depth
+        # Whoever jumps about, or takes every third frame, would have to wait for frames nobody wants.
+        onwards = 0 < frame - self._last <= _LONGEST_STEP
         following = range(frame + 1, min(frame + 1 + self._depth, self._frames)) if onwards else range(0)
         for passed in [known for known in self._coming if known not in following]:
             self._coming.pop(passed).cancel()
