@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -38,6 +38,20 @@ class RememberedFrame:
     keys: Tensor
     grid: tuple[int, int]
     planes: Sequence[Plane | None]
+    _kept: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def kept(self, slot: int, size: tuple[int, int], budget: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which of its positions to remember of an object, and how much each counts as on and as beside it.
+
+        From one frame to the next most of the exemplars stay: this is worked out once for each.
+        """
+        if (slot, budget) not in self._kept:
+            coverage = torch.from_numpy(coarse_coverage(self.planes[slot], self.grid, size))
+            kept, share = _thin_out(coverage, self.grid, budget)
+            self._kept[slot, budget] = kept, coverage[kept] * share, (1 - coverage[kept]) * share
+        return self._kept[slot, budget]
 
 
 class ObjectMemories:
@@ -88,11 +102,10 @@ def _collect(
     keys, inside, outside, origins = [], [], [], []
     for frame, trust in sorted(chosen.items()):
         seen = frame_of(frame)
-        coverage = torch.from_numpy(coarse_coverage(seen.planes[slot], seen.grid, size))
-        kept, share = _thin_out(coverage, seen.grid, max(budget // len(chosen), 32))
+        kept, on, beside = seen.kept(slot, size, max(budget // len(chosen), 32))
         keys.append(seen.keys[kept.to(seen.keys.device)])
-        inside.append(coverage[kept] * share * trust)
-        outside.append((1 - coverage[kept]) * share * trust)
+        inside.append(on * trust)
+        outside.append(beside * trust)
         origins.append(torch.full((len(kept),), frame))
     within, without = torch.cat(inside), torch.cat(outside)
     # The network learned from 1536 positions an object; evidence grows with their number.
