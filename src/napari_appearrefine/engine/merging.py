@@ -50,13 +50,17 @@ def merge_with_input(
     keeping = np.asarray([0, *good], given.dtype)
     changed = drawn != given
     changed[changed] = np.isin(given[changed], keeping) & np.isin(drawn[changed], keeping)
-    if not changed.any():
+    left, top, width, height = cv2.boundingRect(changed.view(np.uint8))
+    if not width:
         return drawn
     side = 2 * round(_SLIGHT * given.shape[0] / grid[0] / 2) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    window = slice(max(top - side, 0), top + height + side), slice(max(left - side, 0), left + width + side)
     # An opening removes the thin strips between two outlines that agree; what stays is a real change.
-    real = cv2.dilate(cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_OPEN, kernel), kernel)
-    return np.where(changed & (real == 0), given, drawn)
+    opened = cv2.morphologyEx(changed[window].astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    slight = changed[window] & (cv2.dilate(opened, kernel) == 0)
+    np.copyto(drawn[window], given[window], where=slight)
+    return drawn
 
 
 def render_labels(planes: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
