@@ -399,6 +399,20 @@ def test_masks_are_known_again_whatever_type_holds_them():
     assert len({of_bytes[0], of_bytes[1], of_others[1]}) == 3
 
 
+def test_masks_of_one_object_are_told_apart_by_every_pixel_and_by_their_shape():
+    place = np.arange(20)
+    one_pixel = (place[:, None] == place).astype(np.uint8)
+    masks = np.concatenate([one_pixel, np.zeros((1, 20), np.uint8)])
+    shapes = (4, 5), (5, 4)
+    found = [
+        ClipInputs(Clip(frames), frames, {}, reuse.prepare_features, reuse).label_digest(frame)
+        for frames in (masks.reshape(21, *shape) for shape in shapes)
+        for reuse in (RunStore().start(None, Clip(frames)),)
+        for frame in range(21)
+    ]
+    assert len(set(found)) == 42
+
+
 def test_a_store_keeps_within_its_limit():
     masks = np.zeros((4, 4, 4), np.uint8)
     clip = Clip(np.arange(64, dtype=np.uint8).reshape(masks.shape))

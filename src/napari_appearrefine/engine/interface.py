@@ -75,8 +75,10 @@ class ClipInputs:
         """Return a digest of the masks of one frame."""
         if frame not in self._label_digests:
             labels = self.labels(frame)
-            # Half as many bytes where ids are small, as nearly everywhere.
-            self._label_digests[frame] = digest([labels.astype(label_dtype([int(labels.max())]))])
+            largest = int(labels.max())
+            # Of as few bytes as hold them: those of a single object are bits.
+            fewest = np.packbits(labels > 0) if largest <= 1 else labels.astype(label_dtype([largest]))
+            self._label_digests[frame] = digest([labels.shape, largest, fewest])
         return self._label_digests[frame]
 
 
