@@ -70,7 +70,7 @@ def test_features(recorded, inputs, name, step):
 
 def test_error_map(recorded, inputs, masks):
     model = filled_model()
-    gathered = run_to_end(gather_inputs(inputs))
+    gathered = run_to_end(gather_inputs(inputs, model.device))
     for place in range(3):
         assert all((gathered.mask(frame, place) == masks[frame, place]).all() for frame in range(12))
         results = [result for result in model.selection.error_maps(gathered, place, range(12)) if result is not None]

@@ -173,7 +173,7 @@ def _refinement_memory(clip: Clip, objects: int, parameters: RefineParameters, t
     # Libraries and weights, then what each thread works on, then frames as they are read, judged and written.
     limit, frames = feature_memory(parameters), 20 * _frame_bytes(clip)
     if parameters.model == "published":
-        return 1200 * _MIB + limit + frames
+        return (1100 + 100 * min(threads, MOST_AT_A_TIME)) * _MIB + limit + frames
     at_once = (30 * min(threads, MOST_AT_A_TIME) + 12 * min(objects, 8)) * _working_pixels(clip, DRAWING_SIDE)
     return 430 * _MIB + round(at_once * _MIB / _WORKING_PIXELS) + limit + frames
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +26,9 @@ from .networks.selector import Selector
 from .networks.vit import CHANNELS, DinoViT
 from .published_reuse import find_scores, windows_digest
 from .published_selection import SelectorRun, gather_inputs, images_tensor, small_planes
+from .reuse import Found
 from .selection import select_exemplars
+from .side_by_side import side_by_side
 from .weights_store import checkpoint_paths
 from .windows import ObjectGroup, Window, labels_from_probabilities, object_groups, windows
 
@@ -48,6 +51,15 @@ class CorrectedFrame:
     frame: int
     labels: np.ndarray
     regions: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _CorrectedWindow:
+    """The final frames of a window: labels, maps of regions, and where to keep the labels if they are new."""
+
+    new: Found | None
+    labels: tuple[np.ndarray, ...]
+    regions: Sequence[np.ndarray | None]
 
 
 class PublishedModel:
@@ -182,7 +194,7 @@ class PublishedModel:
 
     def _scores(self, inputs: ClipInputs) -> Generator[Progress, None, tuple[np.ndarray, ...]]:
         """Return the (T, Q) scores and, if a group of objects is not full, the (T,) scores of empty masks."""
-        gathered = yield from gather_inputs(inputs)
+        gathered = yield from gather_inputs(inputs, self.device)
         places: list[int | None] = list(range(len(inputs.object_ids)))
         if any(None in group for group in object_groups(inputs.object_ids)):
             places.append(None)
@@ -243,28 +255,39 @@ class PublishedModel:
         groups = object_groups(inputs.object_ids)
         memories: list[Memory] = []
         common = b"" if regions else windows_digest(inputs, scores, exemplars, size)
-        for window in windows(len(inputs.clip), self.window):
+        all_windows = windows(len(inputs.clip), self.window)
+
+        def prepare(window: Window) -> Callable[[], _CorrectedWindow]:
             # Regions are not kept.
             known = None if regions else inputs.reuse.find("correction", [common, window])
             if known is not None and known.arrays is not None:
-                for frame, kept in zip(window.final, known.arrays, strict=True):
-                    yield CorrectedFrame(frame, kept, None)
-                continue
-            memories = memories or [self.memory(inputs, group, scores, exemplars) for group in groups]
-            found = [
-                self.correct_window(inputs, window, group, memory)
-                for group, memory in zip(groups, memories, strict=True)
+                as_it_was = _CorrectedWindow(None, known.arrays, [None] * len(window.final))
+                return lambda: as_it_was
+            if not memories:
+                memories.extend(self.memory(inputs, group, scores, exemplars) for group in groups)
+            steps = [
+                self._correction(inputs, window, group, memory) for group, memory in zip(groups, memories, strict=True)
             ]
-            probabilities = torch.cat([each.logits for each in found], dim=1).sigmoid().cpu().numpy()
-            parts = self._regions(found[0], len(window.final)) if regions else None
-            final = probabilities[: len(window.final)]
-            labels = [labels_from_probabilities(each, groups, size) for each in final]
-            if known is not None:
-                inputs.reuse.keep(known, tuple(labels))
-            for place, frame in enumerate(window.final):
-                yield CorrectedFrame(
-                    frame, labels[place], None if parts is None else _region_labels(parts[place], size)
+
+            def correct() -> _CorrectedWindow:
+                found = [step() for step in steps]
+                probabilities = torch.cat([each.logits for each in found], dim=1).sigmoid().cpu().numpy()
+                labels = tuple(
+                    labels_from_probabilities(each, groups, size) for each in probabilities[: len(window.final)]
                 )
+                if not regions:
+                    return _CorrectedWindow(known, labels, [None] * len(labels))
+                parts = self._regions(found[0], len(window.final))
+                return _CorrectedWindow(None, labels, [_region_labels(each, size) for each in parts])
+
+            return correct
+
+        with closing(side_by_side(all_windows, prepare, self.device)) as results:
+            for window, result in zip(all_windows, results, strict=True):
+                if result.new is not None:
+                    inputs.reuse.keep(result.new, result.labels)
+                for frame, labels, parts in zip(window.final, result.labels, result.regions, strict=True):
+                    yield CorrectedFrame(frame, labels, parts)
 
     def memory(
         self, inputs: ClipInputs, group: ObjectGroup, scores: np.ndarray, exemplars: Mapping[int, Sequence[int]]
@@ -293,18 +316,29 @@ class PublishedModel:
 
     def correct_window(self, inputs: ClipInputs, window: Window, group: ObjectGroup, memory: Memory) -> Corrected:
         """Correct the final frames of one window for one group of objects."""
-        found = [inputs.features(frame) for frame in window.frames]
+        return self._correction(inputs, window, group, memory)()
+
+    def _correction(
+        self, inputs: ClipInputs, window: Window, group: ObjectGroup, memory: Memory
+    ) -> Callable[[], Corrected]:
+        """Gather what :meth:`correct_window` needs and return what computes it, in whatever thread."""
+        features = [inputs.prepare_features(frame) for frame in window.frames]
         masks = np.stack([small_planes(inputs, frame, group) for frame in window.frames])
-        with self._autocast():
-            corrected: Corrected = self.corrector(
-                images_tensor(np.stack([each["image"] for each in found]), self.device),
-                self._tensor(masks.astype(np.float32)),
-                self._tensor(np.stack([each["dino8"] for each in found])),
-                torch.tensor(window.frames, device=self.device),
-                memory,
-                wanted=len(window.final),
-            )
-        return Corrected(corrected.logits.float(), corrected.queries.float())
+
+        def correct() -> Corrected:
+            found = [each() for each in features]
+            with self._autocast():
+                corrected: Corrected = self.corrector(
+                    images_tensor(np.stack([each["image"] for each in found]), self.device),
+                    self._tensor(masks.astype(np.float32)),
+                    self._tensor(np.stack([each["dino8"] for each in found])),
+                    torch.tensor(window.frames, device=self.device),
+                    memory,
+                    wanted=len(window.final),
+                )
+            return Corrected(corrected.logits.float(), corrected.queries.float())
+
+        return correct
 
     def _regions(self, corrected: Corrected, frames: int) -> np.ndarray:
         """Return the most likely region of each pixel, (T, 128, 224) of 0 to 6."""
@@ -321,7 +355,7 @@ class PublishedModel:
     def _scores_of_absent(self, inputs: ClipInputs) -> np.ndarray:
         """Return the selector's (T,) scores of empty masks, which the released code computes for absent objects."""
         if self._absent is None or self._absent[0]() is not inputs:
-            scores = run_to_end(self.selection.scores(run_to_end(gather_inputs(inputs)), None))
+            scores = run_to_end(self.selection.scores(run_to_end(gather_inputs(inputs, self.device)), None))
             self._absent = (weakref.ref(inputs), scores)
         return self._absent[1]
 

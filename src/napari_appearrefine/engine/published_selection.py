@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -14,18 +15,20 @@ from .interface import ClipInputs
 from .networks.inputs import HEIGHT, WIDTH, normalised, resized_planes
 from .networks.selector import Selector, clip_scores, error_sums
 from .selector_inputs import SelectorInputs, chunks_of, parts_of
+from .side_by_side import side_by_side
 
 _KEPT_LEVELS = 256 << 20
 
 
-def gather_inputs(inputs: ClipInputs) -> Generator[Progress, None, SelectorInputs]:
-    """Gather what the selector needs of every frame, yielding progress."""
+def gather_inputs(inputs: ClipInputs, device: torch.device) -> Generator[Progress, None, SelectorInputs]:
+    """Gather what the selector needs of every frame, yielding progress; ``device`` is where features are computed."""
     gathered = SelectorInputs(len(inputs.object_ids))
-    for frame in range(len(inputs.clip)):
-        yield Progress("Reading appearance", frame, len(inputs.clip))
-        found = inputs.features(frame)
-        gathered.append(found["image"], found["dino16"], small_planes(inputs, frame, inputs.object_ids))
-    yield Progress("Reading appearance", len(inputs.clip), len(inputs.clip))
+    frames = range(len(inputs.clip))
+    yield Progress("Reading appearance", 0, len(frames))
+    with closing(side_by_side(frames, inputs.prepare_features, device)) as features:
+        for frame, found in zip(frames, features, strict=True):
+            gathered.append(found["image"], found["dino16"], small_planes(inputs, frame, inputs.object_ids))
+            yield Progress("Reading appearance", frame + 1, len(frames))
     return gathered
 
 
@@ -73,24 +76,41 @@ class SelectorRun:
         kept: dict[int, list[Tensor]] = {}
         room = _KEPT_LEVELS
         embedded = []
-        for chunk in chunks_of(part):
-            for frame in chunk:
+
+        def embedding(frame: int) -> Callable[[], tuple[list[Tensor], Tensor]]:
+            encode, dino16 = self._encoding(gathered, place, frame), self._tensor(gathered.dino16(frame)[None])
+
+            def embed() -> tuple[list[Tensor], Tensor]:
                 with autocast(self._device, self._precision):
-                    levels = self._encode(gathered, place, frame)
-                    dino16 = self._tensor(gathered.dino16(frame)[None])
-                    embedded.append(self._network.embed(levels[-1], dino16).float())
-                room -= sum(level.nbytes for level in levels)
-                if room > 0:
-                    kept[frame] = levels
-            yield None
+                    levels = encode()
+                    return levels, self._network.embed(levels[-1], dino16).float()
+
+            return embed
+
+        with closing(side_by_side(part, embedding, self._device)) as found:
+            for chunk in chunks_of(part):
+                for frame in chunk:
+                    levels, tokens = next(found)
+                    embedded.append(tokens)
+                    room -= sum(level.nbytes for level in levels)
+                    if room > 0:
+                        kept[frame] = levels
+                yield None
         related = yield from self._network.relate(torch.cat(embedded))
-        for chunk in chunks_of(part):
-            maps = []
-            for frame in chunk:
+
+        def decoding(frame: int) -> Callable[[], Tensor]:
+            tokens, levels = related[part.index(frame)][None], kept.pop(frame, None)
+            encode = self._encoding(gathered, place, frame) if levels is None else None
+
+            def decode() -> Tensor:
                 with autocast(self._device, self._precision):
-                    levels = kept.pop(frame) if frame in kept else self._encode(gathered, place, frame)
-                    maps.append(self._network.decode(related[part.index(frame)][None], levels).float())
-            yield chunk, torch.cat(maps)
+                    return self._network.decode(tokens, encode() if encode else levels or []).float()
+
+            return decode
+
+        with closing(side_by_side(part, decoding, self._device)) as maps:
+            for chunk in chunks_of(part):
+                yield chunk, torch.cat([next(maps) for _ in chunk])
 
     def steps(self, frames: int) -> int:
         """Return how many steps :meth:`scores` takes."""
@@ -116,11 +136,10 @@ class SelectorRun:
         scores: np.ndarray = clip_scores(errors, torch.tensor(areas)).numpy()
         return scores
 
-    def _encode(self, gathered: SelectorInputs, place: int | None, frame: int) -> list[Tensor]:
+    def _encoding(self, gathered: SelectorInputs, place: int | None, frame: int) -> Callable[[], list[Tensor]]:
         # One frame at a time: its finest level just fits the processor's cache.
-        rgb = images_tensor(gathered.image(frame)[None], self._device)
-        mask = gathered.mask(frame, place).astype(np.float32)
-        return self._network.encode(rgb, self._tensor(mask[None, None]))
+        image, mask = gathered.image(frame)[None], gathered.mask(frame, place).astype(np.float32)[None, None]
+        return lambda: self._network.encode(images_tensor(image, self._device), self._tensor(mask))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)
