@@ -107,11 +107,14 @@ def test_what_passes_behind_another_object_is_completed() -> None:
     front = frames[15].front_to_back[0]
     back = 3 - front
     assert jaccard(frames[0].labels == back, truth[0] == 1) > 0.6
+    gained = []
     for t in range(13, 21):
         event = frames[t]
         assert event.front_to_back == (front, back)
-        assert jaccard(event.whole[back], alone[t]) > jaccard(event.labels == back, alone[t]) + 0.1
+        gained.append(jaccard(event.whole[back], alone[t]) - jaccard(event.labels == back, alone[t]))
         np.testing.assert_array_equal(event.whole[front], event.labels == front)
+    assert min(gained) > 0.05
+    assert np.mean(gained) > 0.2
 
 
 def test_one_object_when_one_is_asked_for() -> None:
