@@ -125,6 +125,13 @@ def test_two_things_side_by_side_stay_two(
     assert list(came_apart(apart((100, 30, 80)), looks, {})) == []
 
 
+def test_a_speck_beside_two_objects_does_not_make_them_one() -> None:
+    tracks = [track(1, [(0, 40, RED)]), track(2, [(0, 40, GREEN)]), track(3, [(20, 22, BLUE)], area=10)]
+    alike = Neighbourhood([20, 21], [0.1, 0.1], [1.0, 1.0])
+    chosen = choose_objects(tracks, {(1, 3): alike, (2, 3): alike}, [(3, 2)], 40)
+    assert chosen[1] != chosen[2] == chosen[3]
+
+
 def test_tracks_without_looks_stay_as_they_are(looks: Looks) -> None:
     tracks = [track(1, [(0, 20, RED), (20, 40, GREEN)]), track(2, [(0, 15, GREEN)])]
     assert part_exchanged(tracks, Looks()) == tracks

@@ -115,6 +115,7 @@ def join_parts(
         The groups, the most prominent first.
     """
     leader = {track.id: track.id for track in tracks}
+    bound: set[int] = set()
 
     def find(track_id: int) -> int:
         while leader[track_id] != track_id:
@@ -132,7 +133,12 @@ def join_parts(
         *_absorbed(by_label, absorptions),
         *_moving_together(by_label, neighbourhoods, alike),
     ]
+    short = {track.id for track in tracks if len(track.frames) < _LEAST_FRAMES}
     for one, other in joined:
+        # A speck that is near two objects is no proof that they are one: it goes with the first.
+        if {one, other} & short & bound:
+            continue
+        bound |= {one, other}
         leader[find(one)] = find(other)
     groups: dict[int, list[Track]] = {}
     for track in tracks:
