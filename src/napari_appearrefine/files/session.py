@@ -121,6 +121,7 @@ class SessionFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._files: dict[str, list[str]] = {}
+        self._report: tuple[Report, str] | None = None
         self._lock = threading.Lock()
 
     def exists(self) -> bool:
@@ -144,7 +145,7 @@ class SessionFolder:
             names = (self.folder.with_name(f"{self.folder.name}.{number}") for number in count(1))
             aside = next(path for path in names if not path.exists())
             self.folder.rename(aside)
-            self._files = {}
+            self._files, self._report = {}, None
         return aside
 
     def save(
@@ -311,9 +312,12 @@ class SessionFolder:
         return arrays
 
     def _save_report(self, report: Report) -> str:
+        if self._report is not None and self._report[0] is report:
+            return self._report[1]
         text = json_text(report.to_json()).encode()
         name = _digest(np.frombuffer(text, np.uint8))
         self._save_data(f"{name}.json", lambda file: file.write(text))
+        self._report = report, name
         return name
 
     def _load_report(self, name: str) -> Report:
