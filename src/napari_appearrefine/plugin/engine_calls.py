@@ -134,14 +134,15 @@ _brisk_switching = _BriskSwitching()
 def _no_garbage_collection() -> Iterator[None]:
     # The import makes so many objects that three full collections of 0.1 to 0.2 s fall into it, and
     # each stops the window as well.
-    was_on = gc.isenabled()
+    was_on, is_set_aside = gc.isenabled(), gc.get_freeze_count() > 0
     gc.disable()
     try:
         yield
     finally:
         # So all that is new counts as old: else the very next collection would look through all of it.
         gc.freeze()
-        gc.unfreeze()
+        if not is_set_aside:
+            gc.unfreeze()
         if was_on:
             gc.enable()
 

@@ -25,6 +25,7 @@ from ...core.errors import UserError
 from ...core.events import Progress
 from ...core.parameters import FlowMaskParameters, RefineParameters
 from ..controller import RefineController, RunResult, State, Task
+from ..garbage import SetAside
 from ..layers import role_of
 from ..preferences import preferred_parameters
 from ..result_text import describe
@@ -64,6 +65,7 @@ class RefinePanel(QWidget):
         self.objects_box = ObjectsBox(self.workbench)
         self.session_box = SessionBox(self.workbench.session)
         self._keys: KeyBindings | None = None
+        self._set_aside: SetAside | None = None
         self._key_help: KeyHelp | None = None
         self._was_docked = False
 
@@ -121,7 +123,7 @@ class RefinePanel(QWidget):
             (self.workbench.review.table_changed, self._show_marks),
             (self.workbench.session.opened, self._on_session_opened),
             (self.workbench.session.failed, show_error),
-            (self.controller.state_changed, self._on_state_changed),
+            (self.controller.state_changed, self._show_state),
             (self.controller.progress_changed, self._on_progress_changed),
             (self.controller.run_finished, self._on_run_finished),
             (self.controller.run_failed, self._on_run_failed),
@@ -150,6 +152,8 @@ class RefinePanel(QWidget):
         self._connections = []
         if self._keys is not None:
             self._keys.release()
+        if self._set_aside is not None:
+            self._set_aside.end()
         self.session_box.shut_down()
         self.objects_box.shut_down()
         self.proposal_box.shut_down()
@@ -171,6 +175,8 @@ class RefinePanel(QWidget):
             return
         self._was_docked = True
         self._keys = KeyBindings(self._viewer, self.workbench.actions(), self.workbench.review.step)
+        self._set_aside = SetAside(self._viewer)
+        self.destroyed.connect(self._set_aside.end)
         # Later, because napari is not done with this dock yet.
         QTimer.singleShot(0, self._open_timeline)
 
@@ -290,9 +296,6 @@ class RefinePanel(QWidget):
         self._say("")
         self.stage_label.setText(stage)
         self.progress_bar.setRange(0, 0)
-
-    def _on_state_changed(self, _state: State) -> None:
-        self._show_state()
 
     def _on_progress_changed(self, progress: Progress, seconds_left: float | None) -> None:
         if self.cancel_button.isEnabled():

@@ -1,0 +1,38 @@
+"""What is set aside from collections of garbage while the dock is open, and given back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from conftest import make_rough_masks, make_video
+
+from napari_appearrefine.plugin.widgets.refine_panel import RefinePanel
+
+
+def test_layers_of_a_person_are_freed_and_a_closed_dock_leaves_nothing_set_aside(qtbot, make_napari_viewer):
+    viewer = make_napari_viewer()
+    viewer.add_image(make_video(), name="clip", rgb=True)
+    viewer.add_labels(make_rough_masks(), name="rough")
+    pixels = weakref.ref(viewer.layers["rough"].data)
+    panel = RefinePanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Refine masks")
+    qtbot.waitUntil(panel.refine_button.isEnabled, timeout=20_000)
+    everything = gc.get_freeze_count()
+    assert everything > 100_000
+
+    viewer.layers.remove("rough")
+    assert gc.get_freeze_count() == 0
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 100_000, timeout=20_000)
+    assert pixels() is None
+
+    viewer.window.remove_dock_widget(panel)
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_closed_viewer_leaves_nothing_set_aside(qtbot, make_napari_viewer):
+    viewer = make_napari_viewer()
+    viewer.window.add_dock_widget(RefinePanel(viewer), name="Refine masks")
+    assert gc.get_freeze_count() > 0
+    viewer.close()
+    qtbot.waitUntil(lambda: gc.get_freeze_count() == 0)
