@@ -117,6 +117,26 @@ def test_frames_side_by_side_come_in_order() -> None:
         torch.set_num_threads(threads)
 
 
+def test_frames_whose_results_are_known_hold_up_no_others() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        meeting = threading.Barrier(2, timeout=20)
+
+        def prepare(frame: int) -> Callable[[], int]:
+            def compute() -> int:
+                # Broken unless the first frame and the eleventh are computed at a time.
+                if frame in (0, 10):
+                    meeting.wait()
+                return frame
+
+            return compute
+
+        assert list(side_by_side(range(30), prepare, CPU)) == list(range(30))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_thread_that_computes_late_keeps_to_its_share() -> None:
     """The first result needs no computing; when threads compute first, whoever took it has all of them."""
     threads = torch.get_num_threads()

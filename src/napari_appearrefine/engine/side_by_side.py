@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -13,6 +13,8 @@ from .expectation import MOST_AT_A_TIME
 
 Frame = TypeVar("Frame")
 Value = TypeVar("Value")
+
+_MOST_AHEAD = 16
 
 
 def side_by_side(
@@ -24,7 +26,7 @@ def side_by_side(
     """Compute something of every frame, and give the results in the order of the frames.
 
     On a CPU as many frames are computed at a time as torch may use threads, at most four; on another
-    device one is, while the next is prepared.
+    device one is, while the next is prepared. Frames whose results are there already hold up no others.
 
     Parameters
     ----------
@@ -54,13 +56,20 @@ def side_by_side(
         for frame in frames:
             torch.set_num_threads(threads // workers)
             coming.append(pool.submit(prepare(frame)))
-            if len(coming) > workers:
+            while len(coming) > _MOST_AHEAD or (len(coming) > workers and coming[0].done()):
                 yield arrived()
+            _wait_for_room(coming, workers)
         while coming:
             yield arrived()
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
+
+
+def _wait_for_room(futures: Iterable[Future[Value]], workers: int) -> None:
+    unfinished = [future for future in futures if not future.done()]
+    if len(unfinished) > workers:
+        wait(unfinished, return_when=FIRST_COMPLETED)
 
 
 def _take(threads: int) -> None:
