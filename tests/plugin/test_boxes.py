@@ -102,6 +102,11 @@ def test_proposal_box_names_what_it_decides_about(qtbot, model_viewer, workbench
     workbench.review.select_object(OTHER)
     assert box.accept_frame.text() == "Accept frame 5"
     assert box.reject_object.text() == "Reject object 7"
+    assert box.shown_button.text() == "Show the proposed masks"
+    box.shown_button.click()
+    assert box.shown_button.text() == "Show my masks again"
+    box.shown_button.click()
+    assert box.shown_button.text() == "Show the proposed masks"
     workbench.review.select_frames(5, 8)
     assert box.accept_frame.text() == "Accept frames 5-7"
     before = model_viewer.layers["rough"].data.copy()
@@ -116,13 +121,30 @@ def test_proposal_box_names_what_it_decides_about(qtbot, model_viewer, workbench
     box.shut_down()
 
 
+def test_named_objects_are_called_by_their_names(qtbot, model_viewer, workbench, manual_jobs):
+    box, panel = ProposalBox(workbench.proposals, workbench.review), TimelinePanel(model_viewer, workbench)
+    qtbot.addWidget(box)
+    qtbot.addWidget(panel)
+    workbench.refine(RefineParameters(exemplars=2))
+    manual_jobs.run()
+    workbench.objects.rename(OBJECT, "fish with a fin")
+    workbench.review.select_object(OBJECT)
+    assert box.accept_object.text() == "Accept fish with a…"
+    assert "Lock or unlock fish with a fin in all frames" in entries(panel.menu_for(OBJECT, 0))
+    model_viewer.dims.set_current_step(0, 0)
+    panel.unreviewed_button.click()
+    assert panel.reason_label.text() == "Frame 1: not reviewed yet for fish with a fin, object 7."
+    box.shut_down()
+    panel.shut_down()
+
+
 def test_menu_of_the_timeline_marks_objects_and_selected_frames(qtbot, model_viewer, workbench):
     panel = TimelinePanel(model_viewer, workbench)
     qtbot.addWidget(panel)
     review = workbench.review
     one = panel.menu_for(OBJECT, 2)
-    assert [text for text in entries(one) if text][:2] == ["Object 3, frame 2", "All objects, frame 2"]
-    entries(entries(one)["Object 3, frame 2"].menu())["Ban as exemplar, or not"].trigger()
+    assert [text for text in entries(one) if text][:2] == ["object 3, frame 2", "All objects, frame 2"]
+    entries(entries(one)["object 3, frame 2"].menu())["Ban as exemplar, or not"].trigger()
     assert np.flatnonzero(review.rows()[0].marks).tolist() == [2]
     panel.timeline.select(3, 6)
     many = entries(panel.menu_for(OBJECT, 4))["All objects, frames 3 to 5"]
@@ -155,7 +177,7 @@ def test_buttons_of_the_timeline_lead_on(qtbot, model_viewer, workbench, small_j
     qtbot.addWidget(panel)
     panel.unreviewed_button.click()
     assert workbench.review.frame == 1
-    assert panel.reason_label.text() == "Frame 1: not reviewed yet for objects 3, 7."
+    assert panel.reason_label.text() == "Frame 1: not reviewed yet for object 3, object 7."
     panel.previous_button.click()
     panel.previous_button.click()
     assert workbench.review.frame == FRAMES - 1
@@ -186,7 +208,7 @@ def test_the_selected_object_and_the_numbers_of_frames_stay_in_sight(qtbot, mode
 def test_likely_errors_hide_no_word_about_the_same_frame(qtbot, model_viewer, workbench):
     panel = TimelinePanel(model_viewer, workbench)
     qtbot.addWidget(panel)
-    shaped = "Object 3 is shaped here by frame 4 (100 %)."
+    shaped = "Here object 3 is shaped by frame 4 (100 %)."
     workbench.review.said.emit("Frame 0, object 3: a reason.")
     workbench.error_map.said.emit(shaped)
     assert panel.reason_label.text() == "Frame 0, object 3: a reason."

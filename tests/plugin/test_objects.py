@@ -94,6 +94,7 @@ def test_another_id(masks, review, objects):
     objects.change_id(40, OBJECT)
     objects.change_id(40, 256)
     assert [sentence.split(";")[0] for sentence in objects.sentences] == [
+        "Change id 7 to 40: done. Ctrl-Z takes it back.",
         "There is an object 3 already",
         "Object ids of these labels go from 1 to 255",
     ]
@@ -218,6 +219,28 @@ def test_colours_and_hiding(masks, review, objects):
     assert review.rows()[0].colour == kept
 
 
+def test_a_new_object_has_a_colour_of_its_own_also_after_others_were_recoloured(masks, review, objects):
+    usual = masks.colormap.map(objects.new())
+    objects.recolour(OTHER, (1.0, 0.0, 0.0, 1.0))
+    np.testing.assert_allclose(masks.colormap.map(objects.new()), usual)
+
+
+def test_an_operation_says_what_was_done_when_it_is(masks, review, objects):
+    objects.merge(OBJECT, OTHER)
+    assert objects.sentences[-1] == "Merge 7 into 3: done. Ctrl-Z takes it back."
+
+
+def test_the_same_button_again_waits_for_no_click(masks, objects):
+    objects.grow()
+    objects.split_part()
+    assert len(masks.mouse_drag_callbacks) == 1
+    assert "Click on the piece" in objects.sentences[-1]
+    objects.split_part()
+    assert not masks.mouse_drag_callbacks
+    assert masks.mouse_pan
+    assert objects.sentences[-1] == "No click is waited for any more."
+
+
 def test_colours_stay_while_one_object_is_shown_alone(masks, review, objects):
     before = [row.colour for row in review.rows()]
     masks.selected_label = OTHER
@@ -290,7 +313,7 @@ def test_error_map_follows_the_shown_frame(model_viewer, review, proposals, manu
     rough, truth = make_rough_masks()[5] != 0, make_truth()[5] != 0
     np.testing.assert_array_equal(error_map.overlay.data == TOO_MUCH, rough & ~truth)
     np.testing.assert_array_equal(error_map.overlay.data == TOO_LITTLE, truth & ~rough)
-    assert sentences[-1].startswith("Object 3 is shaped here by frame 0 (70 %), frame 4 (30 %)")
+    assert sentences[-1].startswith("Here object 3 is shaped by frame 0 (70 %), frame 4 (30 %)")
     assert shares[-1] == {OBJECT: {0: 0.7, 4: 0.3}}
     model_viewer.dims.set_current_step(0, 0)
     assert not error_map.overlay.data.any()
@@ -333,4 +356,4 @@ def test_error_marks_grade_what_is_likely():
     marks = error_marks(explanation(masks, [[0.4, 0.7, 0.6, 0.3, 0.1]], {}))
     assert marks.tolist() == [[1, 3, 2, 4, 0]]
     assert set(np.unique(marks)) - {0} <= set(COLOURS)
-    assert influence_text(4, {}).startswith("No exemplar shapes object 4 here.")
+    assert influence_text("object 4", {}).startswith("No exemplar shapes object 4 here.")

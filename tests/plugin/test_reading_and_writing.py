@@ -108,6 +108,8 @@ def test_masks_become_editable_labels(viewer, tmp_path, kind):
     np.testing.assert_array_equal(layer.data, make_truth())
     layer.data_setitem((np.array([0]), np.array([0]), np.array([0])), 1)
     assert layer.data[0, 0, 0] == 1
+    added = np.array([0x56, 0xB4, 0xE9]) / 255
+    assert all(np.abs(layer.colormap.map(label)[:3] - added).max() > 0.25 for label in (1, 2, 3))
 
 
 def test_damaged_file_is_the_sentence_of_the_error(viewer, tmp_path):

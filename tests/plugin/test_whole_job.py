@@ -43,7 +43,7 @@ def test_built_in_model_brings_back_a_lost_mask(qtbot, make_napari_viewer):
     panel.workbench.error_map.said.connect(sentences.append)
     panel.timeline_panel.errors_box.click()
     qtbot.waitUntil(lambda: bool(sentences), timeout=60_000)
-    assert "is shaped here by frame" in sentences[-1]
+    assert "is shaped by frame" in sentences[-1]
     layer.undo()
     np.testing.assert_array_equal(layer.data, rough)
 

@@ -39,6 +39,10 @@ class ReviewTable:
         """The smallest id above all that are in use."""
         return max([*self.object_ids, 0]) + 1
 
+    def title(self, object_id: int) -> str:
+        """Return what to call an object: its name, or its id if it has none."""
+        return self.names.get(object_id) or f"object {object_id}"
+
     def cells(self, object_id: int) -> np.ndarray:
         """Return the (T,) :data:`CELL` of an object; read it, do not write it."""
         row = self._rows[object_id].view()

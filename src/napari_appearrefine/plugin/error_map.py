@@ -170,7 +170,12 @@ class ErrorMap:
                 if not self._gives_way:
                     show_overlay(self._overlay, marks)
                 self.explained.emit(influence)
-                self.said.emit(influence_text(self._review.object_id, influence, self._gives_way))
+                self.said.emit(self._in_words(influence))
+
+    def _in_words(self, influence: Mapping[int, Mapping[int, float]]) -> str:
+        object_id, table = self._review.object_id, self._review.table
+        title = "no object" if table is None else table.title(object_id)
+        return influence_text(title, influence.get(object_id, {}), self._gives_way)
 
     def _on_end(self) -> None:
         self._job = None
@@ -225,15 +230,15 @@ def error_marks(explanation: Explanation) -> np.ndarray:
     return marks
 
 
-def influence_text(object_id: int, influence: Mapping[int, Mapping[int, float]], is_hidden: bool = False) -> str:
-    """Say which exemplars shaped an object in a frame, the strongest first, and what the colours mean."""
+def influence_text(title: str, influence: Mapping[int, float], is_hidden: bool = False) -> str:
+    """Say which exemplar frames shaped an object in a frame, the strongest first, and what the colours mean."""
     meaning = (
         "The colours are the proposal's changes; likely errors come back when it is decided."
         if is_hidden
         else "Orange is likely too much, blue too little."
     )
-    shares = sorted(influence.get(object_id, {}).items(), key=lambda share: -share[1])[:_EXEMPLARS_NAMED]
+    shares = sorted(influence.items(), key=lambda share: -share[1])[:_EXEMPLARS_NAMED]
     if not shares:
-        return f"No exemplar shapes object {object_id} here. {meaning}"
+        return f"No exemplar shapes {title} here. {meaning}"
     named = ", ".join(f"frame {frame} ({100 * share:.0f} %)" for frame, share in shares)
-    return f"Object {object_id} is shaped here by {named}. {meaning}"
+    return f"Here {title} is shaped by {named}. {meaning}"

@@ -10,6 +10,8 @@ from . import jobs
 from .connections import Connections
 from .review_controller import ReviewController, in_words
 
+_MOST_NAMED = 3
+
 
 class Guide:
     """Leads a person through the reviewed masks, and says why in the review's words.
@@ -78,21 +80,24 @@ class Guide:
             return
         review.go_to(frame)
         waiting = [key for key, seen in zip(table.object_ids, reviewed[frame], strict=True) if not seen]
-        review.said.emit(f"Frame {frame}: not reviewed yet for {in_words('object', waiting)}.")
+        names = ", ".join(table.title(key) for key in waiting)
+        named = names if len(waiting) <= _MOST_NAMED else in_words("object", waiting)
+        review.said.emit(f"Frame {frame}: not reviewed yet for {named}.")
 
     def _on_suggestion(self, event: jobs.JobEvent) -> None:
-        review = self._review
+        review, table = self._review, self._review.table
         if isinstance(event, jobs.Failure):
             review.said.emit(event.message)
             return
         assert isinstance(event, jobs.Outcome)
+        assert table is not None
         suggestion: Suggestion | None = event.value
         if suggestion is None:
             review.said.emit("You have corrected or locked every mask.")
             return
         review.go_to(suggestion.frame)
         review.select_object(suggestion.object_id)
-        review.said.emit(f"Frame {suggestion.frame}, object {suggestion.object_id}: {suggestion.reason}")
+        review.said.emit(f"Frame {suggestion.frame}, {table.title(suggestion.object_id)}: {suggestion.reason}")
 
     def _on_suggested(self) -> None:
         self._suggesting = None

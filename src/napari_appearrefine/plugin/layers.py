@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap, label_colormap
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
@@ -137,10 +137,15 @@ def make_labels(data: np.ndarray, name: str, like: Layer, role: str) -> Labels:
         # All in the constructor, because each setter would slice and draw the layer again.
         options |= {"colormap": like.colormap.model_copy(deep=True), "opacity": like.opacity}
     elif role == "motion":
-        options |= {"colormap": label_colormap(_COLOURS, _SEED, background_value=0)}
+        options |= {"colormap": distinct_colours()}
     layer = Labels(data, name=name, metadata=metadata, **options)
     layer.editable = role != "proposal"
     return layer
+
+
+def distinct_colours() -> CyclicLabelColormap:
+    """Return colours for masks, the first ones of which are none of those in which changes are shown."""
+    return label_colormap(_COLOURS, _SEED, background_value=0)
 
 
 def make_overlay(name: str, like: Layer, colours: dict[int | None, str]) -> Labels:

@@ -27,6 +27,8 @@ from .undo_step import forbid_painting
 
 _PIXELS_OF_A_CLICK = 4
 """A drag that is shorter is a click."""
+_COLOURED = 256
+"""Ids below it have colours of their own, also before there are such objects."""
 
 Operation = Callable[[FrameSource, int], Iterator[LabelPatch]]
 """Changes one frame of masks."""
@@ -72,6 +74,7 @@ class ObjectsController:
         self._proposals = proposals
         self._start_job = start_job
         self._waiting: tuple[Labels, Any] | None = None
+        self._awaited = ""
         review.masks_changed.connect(self._on_masks_changed)
 
     def shut_down(self) -> None:
@@ -265,7 +268,12 @@ class ObjectsController:
 
     def _wait_for_drag(self, act: Callable[[np.ndarray, np.ndarray], None], sentence: str) -> None:
         tracker = self._review.tracker
-        if tracker is None or self._waiting is not None:
+        if tracker is None:
+            return
+        already, self._awaited = self._waiting is not None and self._awaited == sentence, sentence
+        self._stop_waiting()
+        if already:
+            self.said.emit("No click is waited for any more.")
             return
         layer = tracker.layer
         layer.mode = "pan_zoom"
@@ -332,6 +340,7 @@ class ObjectsController:
             if not layer.editable:
                 layer.editable, layer.mode = True, mode
             tracker.end(step)
+            self.said.emit(f"{step.inverse.title}: done. Ctrl-Z takes it back.")
 
         tracker.work(steps(), end)
         if tracker.is_writing:
@@ -341,7 +350,8 @@ class ObjectsController:
     def _set_colours(self, layer: Labels, colours: dict[int, np.ndarray]) -> None:
         table = self._review.table
         assert table is not None
-        known: dict[int | None, Any] = {key: rgba_of(layer, key) for key in table.object_ids}
+        ids = {*range(1, _COLOURED), *table.object_ids}
+        known: dict[int | None, Any] = {key: rgba_of(layer, key) for key in ids}
         if isinstance(layer.colormap, DirectLabelColormap):
             known = dict(layer.colormap.color_dict) | known
         known[None] = known.get(None, "white")

@@ -208,6 +208,7 @@ class ProposalController:
             return
         layer.visible = not layer.visible
         masks.visible = overlay.visible = not layer.visible
+        self.changed.emit()
 
     def close(self) -> None:
         """Take the layers of the proposal away; what was accepted stays."""

@@ -13,7 +13,7 @@ from PIL import UnidentifiedImageError
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..files.images import IMAGE_SUFFIXES
-from .layers import METADATA_KEY, load_labels
+from .layers import METADATA_KEY, distinct_colours, load_labels
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 
@@ -90,7 +90,8 @@ def labels_layer(source: FrameSource, name: str, frame_names: Sequence[str] | No
             "masks must be whole numbers of the shape (time, height, width)."
         )
     metadata = {METADATA_KEY: {"frame_names": list(frame_names)}} if frame_names else {}
-    return load_labels(source, name), {"name": name, "axis_labels": _AXES, "metadata": metadata}, "labels"
+    options = {"name": name, "axis_labels": _AXES, "metadata": metadata, "colormap": distinct_colours()}
+    return load_labels(source, name), options, "labels"
 
 
 def looks_like_masks(clip: Clip) -> bool:

@@ -143,7 +143,13 @@ def row_of(
         marks[cells[name]] |= np.uint8(mark)
     if proposed is not None:
         marks[proposed] |= np.uint8(Mark.PROPOSED)
-    title = table.names.get(object_id) or f"object {object_id}"
     return TimelineRow(
-        object_id, title, colour, cells["before"], cells["after"], cells["present"], marks, tuple(measures)
+        object_id,
+        table.title(object_id),
+        colour,
+        cells["before"],
+        cells["after"],
+        cells["present"],
+        marks,
+        tuple(measures),
     )

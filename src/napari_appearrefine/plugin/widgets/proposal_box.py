@@ -12,6 +12,7 @@ from ..review_controller import ReviewController
 
 _LARGEST_BESIDE_A_WORD = 999
 """Longer words would make the dock wider."""
+_LONGEST_TITLE = 12
 
 
 class ProposalBox(QWidget):
@@ -31,7 +32,7 @@ class ProposalBox(QWidget):
         self._review = review
         self.open_label = QLabel()
         self.open_label.setWordWrap(True)
-        self.shown_button = QPushButton("Show the proposed masks")
+        self.shown_button = QPushButton()
         self.shown_button.setToolTip("See the proposed masks instead of yours, and back.  [T]")
         self.accept_all = _button("Accept all", "Take every proposed mask; Ctrl-Z takes it back.  [Shift-A]")
         self.reject_all = _button("Reject all", "Keep all your masks as they are.  [Shift-D]")
@@ -78,15 +79,23 @@ class ProposalBox(QWidget):
         frames = self._proposals.open_frames()
         count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
         self.open_label.setText(f"{count} would change: blue is added, orange removed, yellow changes object.")
-        chosen = self._review.selected_frames
+        proposed = self._proposals.layer
+        is_shown = proposed is not None and proposed.visible
+        self.shown_button.setText("Show my masks again" if is_shown else "Show the proposed masks")
+        chosen, table = self._review.selected_frames, self._review.table
         self._name(self.accept_frame, self.reject_frame, _frames_in_words(chosen), set(chosen) & set(frames))
-        self._name(self.accept_object, self.reject_object, f"object {self._review.object_id}", frames)
+        title = "" if table is None else table.title(self._review.object_id)
+        self._name(self.accept_object, self.reject_object, _shortened(title), frames)
 
     @staticmethod
     def _name(accept: QPushButton, reject: QPushButton, name: str, something: Iterable[int]) -> None:
         for button, verb in ((accept, "Accept"), (reject, "Reject")):
             button.setText(f"{verb} {name}")
             button.setEnabled(bool(list(something)))
+
+
+def _shortened(title: str) -> str:
+    return title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
 
 
 def _frames_in_words(frames: Sequence[int]) -> str:

@@ -137,8 +137,9 @@ class TimelinePanel(QWidget):
         frames = list(range(start, stop)) if start <= frame < stop else [frame]
         where = f"frame {frame}" if len(frames) == 1 else f"frames {start} to {stop - 1}"
         menu = QMenu(self)
-        ids = [] if review.table is None else review.table.object_ids
-        for title, some in ((f"Object {object_id}", [object_id]), ("All objects", ids)):
+        table = review.table
+        ids, name = ([], "") if table is None else (table.object_ids, table.title(object_id))
+        for title, some in ((name, [object_id]), ("All objects", ids)):
             part = menu.addMenu(f"{title}, {where}")
             assert part is not None
             for words, act in (
@@ -152,10 +153,8 @@ class TimelinePanel(QWidget):
                 part.addSeparator()
                 part.addAction("Accept the proposal", lambda some=some: proposals.accept(frames, some))
                 part.addAction("Reject the proposal", lambda some=some: proposals.reject(frames, some))
-        whole = range(0 if review.table is None else review.table.frames)
-        menu.addAction(
-            f"Lock or unlock object {object_id} in all frames", lambda: review.toggle_lock(whole, [object_id])
-        )
+        whole = range(0 if table is None else table.frames)
+        menu.addAction(f"Lock or unlock {name} in all frames", lambda: review.toggle_lock(whole, [object_id]))
         menu.addSeparator()
         menu.addAction("Select no frames", self.timeline.clear_range)
         menu.addAction("Show the whole video", self.timeline.show_all)
