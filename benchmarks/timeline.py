@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_appearrefine.plugin.timeline_rows import Mark, TimelineRow
 from napari_appearrefine.plugin.widgets.timeline import Timeline
 
 _TIMES = 200
+HEIGHT = 300
 
 
 def make_rows(frames: int, objects: int) -> list[TimelineRow]:
@@ -49,14 +50,20 @@ def main(frames: int, objects: int) -> None:
     timeline = Timeline()
     rows = make_rows(frames, objects)
     timeline.set_rows(rows)
-    timeline.resize(1500, timeline.sizeHint().height())
-    timeline.show()
-    application.processEvents()
+    # As in the dock: as many rows as fit are in sight.
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setWidget(timeline)
+    area.resize(1500, HEIGHT)
+    area.show()
+    for _ in range(5):
+        application.processEvents()
     ways: dict[str, Callable[[int], None]] = {
         "going to a frame": lambda step: timeline.set_frame(step * frames // _TIMES),
         "zooming and moving": lambda step: timeline._set_view(
             timeline.view.zoomed(0.9 if step % 40 < 20 else 1.1, 700)
         ),
+        "scrolling": lambda step: area.verticalScrollBar().setValue(7 * step),
         "other values": lambda step: timeline.set_rows(rows),
     }
     print(f"{objects} objects, {frames} frames")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_appearrefine.plugin.timeline_image import (
     BAR,
@@ -194,6 +194,26 @@ def test_moving_the_line_paints_no_row_again(timeline, monkeypatch):
         timeline.set_frame(frame)
         timeline.grab()
     assert timeline.frame == 19
+
+
+def test_only_rows_in_sight_are_painted(qtbot, monkeypatch):
+    timeline, area, painted = Timeline(), QScrollArea(), []
+
+    def watched(row, *arguments):
+        painted.append(row.object_id)
+        return row_image(row, *arguments)
+
+    monkeypatch.setattr("napari_appearrefine.plugin.widgets.timeline.row_image", watched)
+    timeline.set_rows([make_row(object_id=object_id) for object_id in range(1, 201)])
+    area.setWidget(timeline)
+    timeline.resize(timeline.sizeHint())
+    area.resize(500, 150)
+    qtbot.addWidget(area)
+    area.show()
+    qtbot.waitUntil(lambda: 1 in painted)
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    qtbot.waitUntil(lambda: 200 in painted)
+    assert len(set(painted)) < 20
 
 
 def test_curves_make_the_rows_taller_and_are_painted(timeline):

@@ -57,6 +57,7 @@ class Timeline(QWidget):
         self._pan_from: float | None = None
         self._shows_curves = False
         self._picture: QPixmap | None = None
+        self._pictured: tuple[QRect, float] | None = None
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Timeline")
@@ -157,14 +158,13 @@ class Timeline(QWidget):
 
     def paintEvent(self, event: Any) -> None:  # noqa: N802
         """Paint the cached picture, then what moves: selection, current frame, current object."""
-        ratio = self.devicePixelRatioF()
-        size = QSize(round(self.width() * ratio), round(self.height() * ratio))
-        if self._picture is None or self._picture.size() != size:
-            self._picture = self._painted(size, ratio)
+        place, ratio = self._in_sight(), self.devicePixelRatioF()
+        if self._picture is None or (place, ratio) != self._pictured:
+            self._picture, self._pictured = self._painted(place, ratio), (place, ratio)
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._picture)
+        painter.drawPixmap(place.topLeft(), self._picture)
         if self._rows:
-            self._paint_ruler(painter, self._top_in_sight())
+            self._paint_ruler(painter, place.top())
             self._paint_selection(painter)
             self._paint_current(painter)
         painter.end()
@@ -266,19 +266,24 @@ class Timeline(QWidget):
 
     def _object_at(self, y: float) -> int:
         index = int((y - _RULER) // self._row_step())
-        is_on_ruler = y < self._top_in_sight() + _RULER
+        is_on_ruler = y < self._in_sight().top() + _RULER
         return self._rows[index].object_id if not is_on_ruler and 0 <= index < len(self._rows) else 0
 
-    def _top_in_sight(self) -> int:
-        return self.visibleRegion().boundingRect().top()
+    def _in_sight(self) -> QRect:
+        """Return the part that is not scrolled away; everything while the timeline is not shown."""
+        seen = self.visibleRegion().boundingRect()
+        return self.rect() if seen.isEmpty() else seen
 
-    def _painted(self, size: QSize, ratio: float) -> QPixmap:
-        picture = QPixmap(size)
+    def _painted(self, part: QRect, ratio: float) -> QPixmap:
+        picture = QPixmap(part.size() * ratio)
         picture.setDevicePixelRatio(ratio)
         picture.fill(QColor(*self._colours.background))
         painter = QPainter(picture)
+        painter.translate(-part.topLeft())
         for index, row in enumerate(self._rows):
             place = self.row_rect(index)
+            if not place.intersects(part):
+                continue
             self._paint_name(painter, row, place)
             pixels = row_image(row, self._view, ratio, self._colours)
             image = QImage(pixels.tobytes(), pixels.shape[1], pixels.shape[0], 3 * pixels.shape[1], _RGB)
