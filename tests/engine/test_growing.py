@@ -40,6 +40,15 @@ def test_click_in_frames_of_any_size(scene):
     assert overlap(grown, cv2.resize(blob.astype(np.uint8), None, fx=4, fy=4) > 0) > 0.85
 
 
+def test_click_on_an_object_that_fills_much_of_the_frame():
+    rows, columns = np.ogrid[:240, :400]
+    beast = ((rows - 120) / 95) ** 2 + ((columns - 200) / 152) ** 2 <= 1
+    fur = np.where((columns // 14 % 2 == 0)[..., None], (150, 110, 70), (90, 60, 40))
+    noise = np.random.default_rng(0).normal(0, 14, (240, 400, 3))
+    image = np.clip(np.where(beast[..., None], fur, (70, 110, 60)) + noise, 0, 255).astype(np.uint8)
+    assert overlap(grow_from_click(image, 120, 200), beast) > 0.9
+
+
 def test_pixels_of_others_are_not_taken(scene):
     image, blob = scene
     taken = blob.copy()

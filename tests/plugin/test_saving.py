@@ -159,13 +159,17 @@ def test_session_that_nobody_opened_is_kept(qtbot, sit, video):
     assert not (video.parent / "video.npy.appearrefine.3").exists()
 
 
-def test_changed_video_is_a_warning(sit, video):
+def test_changed_video_is_a_warning_that_stays_in_sight(qtbot, sit, video):
     first = sit()
     first.work()
     first.save()
     np.save(video, make_video() // 2)
     second = sit()
+    box = SessionBox(second.workbench.session)
+    qtbot.addWidget(box)
     second.open()
+    assert box.saved_label.text().startswith("The pixels of clip are not those")
+    box.shut_down()
     kind, (warning,) = second.heard[-1]
     assert kind == "opened"
     assert warning.startswith("The pixels of clip are not those")

@@ -12,8 +12,9 @@ _MARGIN = 0.35
 _ROUNDS = 5
 _CORE = 0.8
 _SURE_RADIUS = 0.012
-_LIKELY_RADIUS = 0.08
-_CLICK_WINDOW = 0.45
+_EXTENTS = ((0.16, 0.45), (0.25, 0.6), (0.08, 0.45))
+"""Shares of the frame's shorter side: how far from a click colours are the object's, and the object reaches."""
+_LEAST_SHARE = 0.1
 _SMALLEST_BOX = 4
 
 Box = tuple[int, int, int, int]
@@ -69,8 +70,9 @@ def grow_from_box(image: np.ndarray, box: Box, taken: np.ndarray | None = None) 
 def grow_from_click(image: np.ndarray, row: int, column: int, taken: np.ndarray | None = None) -> np.ndarray:
     """Find the object at a pixel; parameters and result as of :func:`grow_from_box`.
 
-    Without a box its extent must be guessed: it is looked for within 0.45 of the frame's shorter
-    side, and its colours are learned near the click.
+    Without a box its extent must be guessed. Its colours are learned within 0.16 of the frame's shorter side from
+    the click. If they cannot be told from what is around, so that next to nothing is left, a larger object is
+    tried, then a smaller one.
 
     Raises
     ------
@@ -83,14 +85,25 @@ def grow_from_click(image: np.ndarray, row: int, column: int, taken: np.ndarray 
     if taken is not None and taken[row, column]:
         raise UserError("There is another object at this point; click on a pixel that no object has.")
     shorter = min(height, width)
-    reach = max(round(_CLICK_WINDOW * shorter), 8)
+    for likely, reach in _EXTENTS:
+        radius = max(likely * shorter, 3)
+        grown = _grown_within(image, row, column, radius, max(round(reach * shorter), 8), taken)
+        if np.count_nonzero(grown) >= _LEAST_SHARE * np.pi * radius**2:
+            break
+    return grown
+
+
+def _grown_within(
+    image: np.ndarray, row: int, column: int, likely: float, reach: int, taken: np.ndarray | None
+) -> np.ndarray:
+    height, width = image.shape[:2]
     window = _window(image, (row - reach, column - reach, row + reach + 1, column + reach + 1))
     rows, columns = np.ogrid[:height, :width]
     distance = np.hypot(rows - row, columns - column)
     seeds = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     seeds[distance > reach] = cv2.GC_BGD
-    seeds[distance <= max(_LIKELY_RADIUS * shorter, 3)] = cv2.GC_PR_FGD
-    seeds[distance <= max(_SURE_RADIUS * shorter, 1)] = cv2.GC_FGD
+    seeds[distance <= likely] = cv2.GC_PR_FGD
+    seeds[distance <= max(_SURE_RADIUS * min(height, width), 1)] = cv2.GC_FGD
     grown = _separated(image, seeds, window, taken)
     grown[row, column] = True
     count, numbered = cv2.connectedComponents(grown.astype(np.uint8))

@@ -66,8 +66,9 @@ class SessionBox(QWidget):
         self.saved_label.clear()
         self._kept = ""
 
-    def _on_opened(self, _layer: object, _warnings: object) -> None:
+    def _on_opened(self, _layer: object, warnings: list[str]) -> None:
         self.open_button.hide()
+        self.saved_label.setText(" ".join(warnings))
 
     def _on_saved(self, folder: str) -> None:
         self.saved_label.setText(f"Saved beside the video at {QTime.currentTime().toString('HH:mm:ss')}.{self._kept}")
