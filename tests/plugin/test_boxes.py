@@ -187,6 +187,18 @@ def test_buttons_of_the_timeline_lead_on(qtbot, model_viewer, workbench, small_j
     panel.shut_down()
 
 
+def test_two_rows_need_no_scroll_bar(qtbot, model_viewer, workbench):
+    panel = TimelinePanel(model_viewer, workbench)
+    qtbot.addWidget(panel)
+    # The line that napari's themes draw around it.
+    panel.area.setStyleSheet("QScrollArea { border: 1px solid black; }")
+    panel.resize(900, panel.minimumSizeHint().height())
+    panel.show()
+    qtbot.waitUntil(lambda: panel.area.viewport().height() > 0)
+    assert panel.area.verticalScrollBar().maximum() == 0
+    panel.shut_down()
+
+
 def test_the_selected_object_and_the_numbers_of_frames_stay_in_sight(qtbot, model_viewer, workbench):
     panel = TimelinePanel(model_viewer, workbench)
     qtbot.addWidget(panel)

@@ -263,7 +263,7 @@ class TimelinePanel(QWidget):
         self._scroll_to_object()
 
     def _make_room(self) -> None:
-        self.area.setMinimumHeight(min(self.timeline.sizeHint().height(), _MOST_HEIGHT))
+        self.area.setMinimumHeight(min(self.timeline.sizeHint().height() + _RIM, _MOST_HEIGHT))
 
     def _scroll_to_object(self, *_: object) -> None:
         place = self.timeline.rect_of_object(self._workbench.review.object_id)
