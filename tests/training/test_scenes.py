@@ -15,6 +15,7 @@ from napari_appearrefine.training.dataset import SceneSet, render_scenes
 from napari_appearrefine.training.photos import PhotoLibrary
 from napari_appearrefine.training.samples import render_cells, render_crossing
 from napari_appearrefine.training.scenes import SceneOptions, render_scene
+from napari_appearrefine.training.sprites import painted_panels
 from napari_appearrefine.training.trainer import missed_share, train_network
 
 SMALL = SceneOptions(frames=3, size=(96, 128), objects=(1, 2))
@@ -158,3 +159,13 @@ def test_samples_have_what_they_promise():
     assert len(np.unique(cells.labels)) > 30
     inside, outside = cells.frames[cells.labels > 0].mean(), cells.frames[cells.labels == 0].mean()
     assert inside > 1.5 * outside
+
+
+def test_painted_panels_have_nothing_for_flow_to_hold_on_to():
+    texture = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
+    painted = painted_panels(texture, np.random.default_rng(1))
+    assert painted.shape == texture.shape
+    assert painted.dtype == np.uint8
+    steps = [np.abs(np.diff(picture.astype(int), axis=1)).max(axis=-1) for picture in (texture, painted)]
+    assert np.mean(steps[0] > 3) > 0.9
+    assert np.mean(steps[1] > 3) < 0.1

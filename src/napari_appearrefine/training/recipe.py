@@ -55,16 +55,19 @@ _MANY_OBJECTS = SceneOptions(
 )
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
+_MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
 
 RECIPES = {
     "motion": SceneRecipe(440, 1, SceneOptions(frames=8), with_cues=True),
-    "motion_large": SceneRecipe(240, 8, _LARGE_OBJECTS, with_cues=True),
-    "motion_many": SceneRecipe(240, 9, _MANY_OBJECTS, with_cues=True),
+    "motion_large": SceneRecipe(540, 8, _LARGE_OBJECTS, with_cues=True),
+    "motion_many": SceneRecipe(460, 9, _MANY_OBJECTS, with_cues=True),
+    "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
     "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), with_cues=True),
     "held_large": SceneRecipe(24, 108, _LARGE_OBJECTS, with_cues=True),
     "held_many": SceneRecipe(24, 109, _MANY_OBJECTS, with_cues=True),
+    "held_cells": SceneRecipe(16, 110, _MOVING_CELLS, with_cues=True, microscopy=True),
     "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
     "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),
 }
@@ -147,7 +150,7 @@ def train_motion(
     """Train the motion network; ``folder/average.pt`` holds the result.
 
     It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
-    objects and of many objects are mixed in, at a lower rate.
+    objects, of many objects and of cells are mixed in, at a lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
@@ -155,7 +158,7 @@ def train_motion(
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    names = ["motion", "motion_large", "motion_many"] if start else ["motion"]
+    names = ["motion", "motion_large", "motion_many", "motion_cells"] if start else ["motion"]
     learned = [SceneSet.open(scenes / name) for name in names]
     held = [SceneSet.open(scenes / f"held_{name.removeprefix('motion_')}") for name in names]
 

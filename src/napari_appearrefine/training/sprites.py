@@ -12,6 +12,7 @@ from .paths import smooth_field
 from .photos import PhotoLibrary
 
 _WITH_LIMBS = 0.45
+_PAINTED = 0.3
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def sprite_from_library(
 def sprite_from_texture(
     library: PhotoLibrary, rng: np.random.Generator, size: tuple[int, int], extents: Extents
 ) -> Sprite:
-    """Fill a random smooth shape, often with thin limbs, with a piece of a photograph."""
+    """Fill a random smooth shape, often with thin limbs, with a piece of a photograph or, at times, with flat paint."""
     longest = max(_random_extent(rng, size, extents), 10)
     height, width = int(longest), max(int(longest * rng.uniform(0.3, 1.0)), 8)
     if rng.random() < 0.5:
@@ -79,10 +80,26 @@ def sprite_from_texture(
     rows, columns = max(int(photo.shape[0] * share), 8), max(int(photo.shape[1] * share), 8)
     top, left = int(rng.integers(photo.shape[0] - rows + 1)), int(rng.integers(photo.shape[1] - columns + 1))
     texture = cv2.resize(photo[top : top + rows, left : left + columns], (width, height), interpolation=cv2.INTER_AREA)
+    if rng.random() < _PAINTED:
+        texture = painted_panels(texture, rng)
     if rng.random() < 0.5:
         texture = np.clip(texture * rng.uniform(0.5, 1.5, 3), 0, 255).astype(np.uint8)
     body = Sprite(texture, random_shape(rng, (height, width)))
     return _with_limbs(body, rng) if rng.random() < _WITH_LIMBS else body
+
+
+def painted_panels(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Paint a few flat panels in the texture's colours, as on vehicles: flow has nothing to hold on to inside them."""
+    height, width = texture.shape[:2]
+    picture = np.empty_like(texture)
+    picture[:] = texture[int(rng.integers(height)), int(rng.integers(width))]
+    for _ in range(int(rng.integers(0, 7))):
+        colour = texture[int(rng.integers(height)), int(rng.integers(width))].tolist()
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        bottom, right = top + int(rng.uniform(0.1, 0.7) * height), left + int(rng.uniform(0.1, 0.9) * width)
+        cv2.rectangle(picture, (left, top), (right, bottom), colour, -1)
+    shade = 1 + rng.uniform(0, 0.3) * smooth_field(rng, (height, width), max(height, width))
+    return np.asarray(np.clip(picture * shade[..., None], 0, 255), np.uint8)
 
 
 def _with_limbs(body: Sprite, rng: np.random.Generator) -> Sprite:
