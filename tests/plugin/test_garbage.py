@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 
 from conftest import make_rough_masks, make_video
@@ -36,3 +38,16 @@ def test_a_closed_viewer_leaves_nothing_set_aside(qtbot, make_napari_viewer):
     assert gc.get_freeze_count() > 0
     viewer.close()
     qtbot.waitUntil(lambda: gc.get_freeze_count() == 0)
+
+
+def test_a_program_that_ends_with_the_dock_open_ends_well():
+    program = """
+import napari
+from qtpy.QtWidgets import QApplication
+viewer = napari.Viewer()
+viewer.window.add_plugin_dock_widget("napari-appearrefine", "Refine masks")
+QApplication.processEvents()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import Any
 
 from .connections import Connections
@@ -25,27 +26,27 @@ class SetAside:
     """
 
     def __init__(self, viewer: Any) -> None:
-        from qtpy.QtCore import QTimer
-
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(1000 * _SECONDS_AFTER_A_LAYER_WENT)
-        self._connections = Connections(
-            (viewer.layers.events.removed, self._on_layer_removed), (self._timer.timeout, self._begin_again)
-        )
+        self._removed = 0
+        self._ended = False
+        self._connections = Connections((viewer.layers.events.removed, self._on_layer_removed))
         gc.freeze()
 
     def end(self) -> None:
         """Let collections look through everything again."""
-        self._timer.stop()
+        self._ended = True
         self._connections.release()
         gc.unfreeze()
 
     def _on_layer_removed(self, event: Any) -> None:
+        from qtpy.QtCore import QTimer
+
         if role_of(event.value) not in _SHORT_LIVED:
             gc.unfreeze()
-            self._timer.start()
+            self._removed += 1
+            # No timer of its own: when the application ends, Qt would delete that before the dock is told.
+            QTimer.singleShot(1000 * _SECONDS_AFTER_A_LAYER_WENT, partial(self._begin_again, self._removed))
 
-    def _begin_again(self) -> None:
-        gc.collect()
-        gc.freeze()
+    def _begin_again(self, removed: int) -> None:
+        if removed == self._removed and not self._ended:
+            gc.collect()
+            gc.freeze()
