@@ -90,7 +90,7 @@ def engine_at_work() -> Iterator[None]:
     starved the window. OpenMP reads this once, when torch is loaded; a person's own setting stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with _brisk_switching():
+    with brisk_switching():
         if "torch" not in sys.modules:
             _load_torch_libraries()
         with _no_garbage_collection():
@@ -127,7 +127,7 @@ class _BriskSwitching:
                     sys.setswitchinterval(self._before)
 
 
-_brisk_switching = _BriskSwitching()
+brisk_switching = _BriskSwitching()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
+from .engine_calls import brisk_switching
 from .layers import empty_labels
 
 if TYPE_CHECKING:
@@ -316,7 +317,8 @@ class _WorkerJob:
 def _guarded(make_events: MakeEvents, cancelled: threading.Event) -> Generator[JobEvent, None, None]:
     failure = None
     try:
-        with closing(cast(Any, make_events())) as events:
+        # Saving takes the interpreter's lock from the window as much as computing does.
+        with brisk_switching(), closing(cast(Any, make_events())) as events:
             for event in _not_too_often(events):
                 if cancelled.is_set():
                     return
