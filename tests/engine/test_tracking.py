@@ -134,6 +134,15 @@ def test_what_moves_evenly_is_told_from_what_moves_in_parts() -> None:
     assert divided[30, 20] != divided[30, 80]
 
 
+def test_absurd_flow_takes_no_more_memory() -> None:
+    pieces = np.zeros((60, 100), np.int32)
+    pieces[10:50, 10:90] = 1
+    residual = np.zeros((60, 100, 2), np.float32)
+    residual[20, 20] = (9e8, -9e8)
+    divided, _ = divide_by_motion(pieces, residual)
+    np.testing.assert_array_equal(divided, pieces)
+
+
 def test_objects_that_touch_from_the_start_are_told_apart() -> None:
     discs = [Disc(line((45, 40), (2, 0.3), 20), (14, 12)), Disc(line((66, 44), (-2, 0.1), 20), (12, 10))]
     _, found = follow(discs, 20)

@@ -20,7 +20,7 @@ _LEAST_DIVIDED = 200
 _LEAST_PART = 0.15
 _BIMODAL = 0.85
 _COHERENT = 0.8
-_EVEN, _EVEN_SHARE, _SETTLED, _MOST_BETWEEN = 0.75, 0.35, 5, 0.35
+_EVEN, _EVEN_SHARE, _SETTLED, _MOST_BETWEEN, _FARTHEST = 0.75, 0.35, 5, 0.35, 500
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,10 @@ def _even_motion(motions: np.ndarray) -> np.ndarray | None:
 
     So with a bus behind a running dog, each part of which moves in its own way.
     """
-    corner = motions.min(axis=0)
-    cells = (motions - corner).astype(np.intp)
+    # Flow that was computed elsewhere may be absurd: no more cells than motions within a frame need.
+    bounded = np.clip(motions, -_FARTHEST, _FARTHEST)
+    corner = bounded.min(axis=0)
+    cells = (bounded - corner).astype(np.intp)
     counts = np.zeros(cells.max(axis=0) + 1, np.float32)
     np.add.at(counts, tuple(cells.T), 1)
     fullest = np.argmax(cv2.GaussianBlur(counts, (3, 3), 0, borderType=cv2.BORDER_CONSTANT))

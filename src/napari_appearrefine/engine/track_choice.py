@@ -165,14 +165,12 @@ def _moving_together(
     for (label, other_label), near in neighbourhoods.items():
         for one, other in product(by_label[label], by_label[other_label]):
             both = set(one.frames) & set(other.frames)
-            places = [place for place, frame in enumerate(near.frames) if frame in both]
-            difference = sum(near.differences[place] for place in places)
-            motion = sum(near.motions[place] for place in places)
+            count, difference, motion = near.during(both)
             bridged = len(both.intersection(near.bridged))
             if bridged >= max(_LEAST_BRIDGED, _LEAST_SHARE_BRIDGED * len(both)) or (
-                places
+                count
                 and len(both) >= alike.together * min(len(one.frames), len(other.frames))
-                and len(places) >= alike.near * len(both)
+                and count >= alike.near * len(both)
                 and difference <= alike.difference * motion
             ):
                 yield one.id, other.id

@@ -130,8 +130,7 @@ def found_again(tracks: Sequence[Track], looks: Looks) -> Iterator[tuple[int, in
     tuple of int
         Ids of two tracks.
     """
-    rows = _known(tracks, looks)
-    known = [track for track in tracks if track.id in rows]
+    known, rows = _known(tracks, looks)
     if len(known) < 2:
         return
     means = np.array([_mean(rows[track.id]) for track in known])
@@ -168,34 +167,31 @@ def came_apart(
     tuple of int
         Ids of two tracks.
     """
-    rows = _known(tracks, looks)
-    known = [track for track in tracks if track.id in rows]
+    known, rows = _known(tracks, looks)
+    means = {track.id: _mean(rows[track.id]) for track in known}
     for track, part in permutations(known, 2):
         near = neighbourhoods.get((min(track.label, part.label), max(track.label, part.label)))
         both = set(track.frames) & set(part.frames) if near else set()
         if near is None or len(both) < _LEAST_LOOKS or not _move_on_together(near, both):
             continue
-        rivals = [_mean(rows[rival.id]) for rival in known if rival.id not in (track.id, part.id)]
-        seen = np.array([frame for frame, each in zip(track.frames, track.looks, strict=True) if each is not None])
-        for alone, places in (
-            (seen < part.frames[0], np.array(track.frames) < part.frames[0]),
-            (seen > part.frames[-1], np.array(track.frames) > part.frames[-1]),
-        ):
-            if np.count_nonzero(alone) < _LEAST_LOOKS:
+        frames, seen = np.array(track.frames), np.array([each is not None for each in track.looks])
+        for alone in (frames < part.frames[0], frames > part.frames[-1]):
+            shown = alone[seen]
+            if np.count_nonzero(shown) < _LEAST_LOOKS:
                 continue
-            whole = _mean(rows[track.id][alone])
-            likeness = float(whole @ _mean(rows[part.id]))
-            rest = -1.0 if alone.all() else float(whole @ _mean(rows[track.id][~alone]))
-            nearest = max((float(whole @ rival) for rival in rivals), default=-1.0)
-            area = float(np.median(np.array(track.areas)[places]))
-            if likeness >= max(_PART_SAME, rest, nearest + _AMBIGUOUS) and _add_up(track, part, both, area):
+            whole = _mean(rows[track.id][shown])
+            likeness = float(whole @ means[part.id])
+            rest = -1.0 if shown.all() else float(whole @ _mean(rows[track.id][~shown]))
+            rivals = [float(whole @ mean) for rival, mean in means.items() if rival not in (track.id, part.id)]
+            area = float(np.median(np.array(track.areas)[alone]))
+            least = max(_PART_SAME, rest, max(rivals, default=-1.0) + _AMBIGUOUS)
+            if likeness >= least and _add_up(track, part, both, area):
                 yield track.id, part.id
 
 
 def _move_on_together(near: Neighbourhood, both: Set[int]) -> bool:
-    places = [place for place, frame in enumerate(near.frames) if frame in both]
-    difference, motion = (sum(values[place] for place in places) for values in (near.differences, near.motions))
-    return len(places) >= _LEAST_NEAR * len(both) and difference <= _LARGEST_DIFFERENCE * motion
+    count, difference, motion = near.during(both)
+    return count >= _LEAST_NEAR * len(both) and difference <= _LARGEST_DIFFERENCE * motion
 
 
 def _add_up(track: Track, part: Track, both: Set[int], whole: float) -> bool:
@@ -215,11 +211,11 @@ def continues_as_other(earlier: Track, later: Track, looks: Looks) -> bool:
     return float(_mean(end) @ _mean(beginning)) < _OTHER
 
 
-def _known(tracks: Sequence[Track], looks: Looks) -> dict[int, np.ndarray]:
-    """Return the looks of the tracks that are prominent and seen well often enough to be compared, by id."""
+def _known(tracks: Sequence[Track], looks: Looks) -> tuple[list[Track], dict[int, np.ndarray]]:
+    """Return the tracks that are prominent and seen well often enough to be compared, and their looks by id."""
     least = _LEAST_PROMINENCE * max((track.weight for track in tracks), default=0.0)
     rows = {track.id: looks.of(track) for track in tracks if track.weight >= least}
-    return {track_id: seen for track_id, seen in rows.items() if len(seen) >= _LEAST_LOOKS}
+    return [track for track in tracks if len(rows.get(track.id, ())) >= _LEAST_LOOKS], rows
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -102,6 +102,15 @@ class Neighbourhood:
     differences: list[float] = field(default_factory=list)
     motions: list[float] = field(default_factory=list)
     bridged: list[int] = field(default_factory=list)
+
+    def during(self, frames: Set[int]) -> tuple[int, float, float]:
+        """Return in how many of some frames the two were near, and sums over these: ``differences``, ``motions``."""
+        places = [place for place, frame in enumerate(self.frames) if frame in frames]
+        return (
+            len(places),
+            sum(self.differences[place] for place in places),
+            sum(self.motions[place] for place in places),
+        )
 
 
 def motions_of_objects(tracks: Sequence[Track], chosen: Mapping[int, int], length: int) -> np.ndarray:
