@@ -241,6 +241,15 @@ def test_imagej_default_axes_are_taken_for_time(tmp_path: Path) -> None:
     check(path, frames)
 
 
+@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_as_many_grey_frames_as_a_picture_has_colours_are_frames(tmp_path: Path, count: int, dtype: type) -> None:
+    """tifffile, told nothing but the array, writes them as the separate colours of one page."""
+    frames = grey(count=count).astype(dtype)
+    tifffile.imwrite(tmp_path / "few.tif", frames, photometric="rgb", planarconfig="separate")
+    check(tmp_path / "few.tif", frames)
+
+
 def test_one_page_and_one_volume(tmp_path: Path) -> None:
     frames = grey(count=6, size=(32, 32))
     tifffile.imwrite(tmp_path / "one.tif", frames[0])
@@ -283,6 +292,8 @@ def test_cut_off_stacks_raise_one_sentence(tmp_path: Path, compression: str | No
         ((9, 1, 20, 30, 3), "TZYXS", (9, 20, 30, 3)),
         ((1, 1, 20, 30), "TCYX", (1, 20, 30)),
         ((3, 20, 30), "CYX", (1, 20, 30, 3)),
+        ((20, 30, 3), "YXS", (1, 20, 30, 3)),
+        ((9, 3, 20, 30), "TSYX", (9, 20, 30, 3)),
         ((2, 9, 20, 30), "CTYX", (9, 20, 30, 3)),
     ],
 )

@@ -90,9 +90,12 @@ def find_layout(shape: tuple[int, ...], axes: str, name: str, channels: bool = T
     times = [axis for axis in long if axis != channel]
     if channel is None and channels and len(times) == 2 and shape[times[1]] <= _MOST_CHANNELS:
         channel = times.pop()
-    if channel is not None and not times and axes[channel] == "C" and shape[channel] > _MOST_CHANNELS:
-        # Some writers of ImageJ files call the only axis a channel, whatever it is.
-        times, channel = [channel], None
+    if channel is not None and not times:
+        # Some writers of ImageJ files call the only axis a channel, whatever it is; others take three or four grey
+        # frames for the separate colours of one picture.
+        separate = axes[channel] == "S" and channel < min(y, x)
+        if separate or (axes[channel] == "C" and shape[channel] > _MOST_CHANNELS):
+            times, channel = [channel], None
     described = " x ".join(f"{letter} {length}" for letter, length in zip(axes, shape, strict=True))
     if len(times) > 1:
         raise UserError(f"{name} has more axes than time, channel, height and width ({described}); save one plane.")
