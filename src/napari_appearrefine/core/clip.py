@@ -124,7 +124,9 @@ class Clip:
             image = image.astype(np.uint8) * 255
         elif image.dtype != np.uint8:
             low, high = self.value_range
-            scaled = (image.astype(np.float32) - low) * (255.0 / (high - low))
+            # Beyond 16 bits, float32 would lose small differences between large values.
+            exact: np.ndarray = image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
+            scaled = (exact - low) * (255.0 / (high - low))
             image = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
         if image.ndim == 2:
             return np.repeat(image[:, :, None], 3, axis=2)
