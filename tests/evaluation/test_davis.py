@@ -233,6 +233,14 @@ def test_one_clips_folder(tmp_path):
         evaluate_folders(truth.parent, other)
 
 
+def test_a_folder_beside_the_masks_of_one_clip_is_none_of_its_clips(tmp_path):
+    masks = _clip()
+    _write(tmp_path / "truth", masks)
+    _write(tmp_path / "truth" / "older", masks[:1])
+    _write(tmp_path / "mine", masks)
+    assert evaluate_folders(tmp_path / "truth", tmp_path / "mine").J == 1
+
+
 def test_bad_folders(tmp_path):
     truth = _write(tmp_path / "truth" / "a", _clip())
     (tmp_path / "empty").mkdir()

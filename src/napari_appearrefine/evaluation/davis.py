@@ -255,6 +255,8 @@ def _paired_clips(truth: Path, prediction: Path, clips: Sequence[str] | None) ->
 
 def _clips_in(path: Path) -> dict[str, Path] | None:
     """Return the clips of a folder of clips by name; None for one clip's own folder or file."""
+    from ..files.mask_folder import MASK_SUFFIXES
+
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path.")
     if not path.is_dir():
@@ -263,4 +265,6 @@ def _clips_in(path: Path) -> dict[str, Path] | None:
     if not entries:
         raise UserError(f"{path} is empty; give a folder of masks, or a folder of such folders.")
     folders = {entry.name: entry for entry in entries if entry.is_dir()}
-    return folders or None
+    images = sum(entry.suffix.lower() in MASK_SUFFIXES for entry in entries)
+    # Other folders may lie beside a clip's masks, and a picture beside the folders of clips.
+    return folders if len(folders) > images else None
