@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_appearrefine import FrameLabels, RefineParameters, __version__, flow_masks, open_video, refine
+from napari_appearrefine import Clip, FrameLabels, RefineParameters, __version__, flow_masks, open_video, refine
 from napari_appearrefine.cli import app
 from napari_appearrefine.cli.progress import ProgressDisplay
+from napari_appearrefine.cli.whole_shapes import WholeShapesWriter
 from napari_appearrefine.core.events import Progress
 from small_clip import FRAMES, make_mask_folder, true_masks
 
@@ -34,6 +35,8 @@ def test_version() -> None:
     result = runner.invoke(app, ["--version"])
     assert result.exit_code == 0
     assert result.stdout.strip() == f"napari-appearrefine {__version__}"
+    command = [sys.executable, "-m", "napari_appearrefine", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == result.stdout
 
 
 @pytest.mark.parametrize(
@@ -153,11 +156,36 @@ def test_flow_masks_writes_every_frame(video: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_of_the_truth_is_perfect(masks: Path, tmp_path: Path) -> None:
-    figures = tmp_path / "figures.json"
+    figures = tmp_path / "made/for it/figures.json"
     result = runner.invoke(app, ["evaluate", "--truth", str(masks), "--prediction", str(masks), "--json", str(figures)])
     assert result.exit_code == 0, result.output
     assert "1.000" in result.stdout
     assert json.loads(figures.read_text())
+
+
+def test_numbers_that_are_left_out_are_mentioned(
+    video: Path, masks: Path, tmp_path: Path, unchanged_model: None
+) -> None:
+    for folder in (video, masks):
+        (folder / "00002.png").unlink()
+    arguments = ["refine", str(video), "--masks", str(masks), "-o", str(tmp_path / "out")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "Note: video: no frame between 00001 and 00003" in result.stderr
+
+
+def test_whole_shapes_are_one_file_a_frame(tmp_path: Path) -> None:
+    """Where an object is not, a file says so, and takes the place of one from an earlier run."""
+    clip = Clip(np.zeros((3, 8, 8), np.uint8), "clip")
+    shape = np.ones((8, 8), bool)
+    make_mask_folder(tmp_path / "shapes" / "2", np.full((3, 8, 8), 2, np.uint8))
+    writer = WholeShapesWriter(tmp_path / "shapes", clip)
+    for frame, ids in enumerate([(1,), (2, 1), (1,)]):
+        writer.write(FrameLabels(frame, shape.astype(np.uint8), whole=dict.fromkeys(ids, shape), front_to_back=ids))
+    writer.finish()
+    assert [labels.max() for labels in read_masks(tmp_path / "shapes" / "1")] == [1, 1, 1]
+    assert [labels.max() for labels in read_masks(tmp_path / "shapes" / "2")] == [0, 2, 0]
+    assert json.loads((tmp_path / "shapes" / "order.json").read_text())["00001"] == [2, 1]
 
 
 def test_interrupt_keeps_finished_frames(video: Path, masks: Path, tmp_path: Path) -> None:

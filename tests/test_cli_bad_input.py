@@ -191,6 +191,18 @@ def test_output_is_an_input(video: Path, masks: Path) -> None:
     refuse(["run", video, "-o", masks, "--flow-masks-out", masks], masks, "--flow-masks-out")
 
 
+def test_an_empty_path_is_not_the_current_folder(
+    video: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for arguments in (["refine", video, "--masks", masks, "-o", ""], ["flow-masks", video, "-o", ""]):
+        result = runner.invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 2
+        assert "'-o' / '--output': the path is empty" in result.stderr
+    assert not list((tmp_path / "here").iterdir())
+
+
 def test_output_holds_other_pictures(video: Path, masks: Path, out: Path) -> None:
     Image.new("L", (3, 3)).save(out / "holiday.png")
     refuse(["refine", video, "--masks", masks, "-o", out], out, "holiday.png")
@@ -208,6 +220,7 @@ def test_report_is_a_folder_or_an_input(video: Path, masks: Path, out: Path, tmp
     given = masks_of(tmp_path, true_masks())
     refuse(["refine", video, "--masks", given, "-o", out, "--report", given], out, "--report", "given.npy")
     refuse([*arguments, given / "report.json"], out, "--report")
+    refuse([*arguments, out / "00000.png"], out, "--report", "00000.png", ".json")
 
 
 def test_no_space_left(

@@ -75,7 +75,11 @@ def _flow_masks(
     ],
     amodal: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also write the whole shape of each object, hidden parts included, here."),
+        typer.Option(
+            parser=options.given_path,
+            metavar="DIR",
+            help="Also write the whole shape of each object, hidden parts included, here.",
+        ),
     ] = None,
     report: options.ReportFile = None,
 ) -> None:
@@ -113,7 +117,8 @@ def _run(
     flow_model: options.FlowModel = FlowMaskParameters.model,
     flow_parameters: Annotated[FlowMaskParameters, options.Only("objects", "checkpoint", "flow", "flow_root")],
     flow_masks_out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the masks from motion in this folder.")
+        Path | None,
+        typer.Option(parser=options.given_path, metavar="DIR", help="Keep the masks from motion in this folder."),
     ] = None,
     parameters: RefineParameters,
     report: options.ReportFile = None,

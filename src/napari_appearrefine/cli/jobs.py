@@ -12,9 +12,17 @@ from ..core.events import Report
 from ..core.labels import check_masks, ids_in_some_frames
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.masks import open_masks
-from ..files.report import write_json
+from ..files.names import numbering_gap
 from ..files.video import open_video
-from .output import check_file, check_folder, check_other_folder, check_plain_folder, kept_or_temporary, write_frames
+from .output import (
+    check_file,
+    check_folder,
+    check_other_folder,
+    check_plain_folder,
+    kept_or_temporary,
+    write_frames,
+    write_report,
+)
 from .progress import ProgressDisplay
 from .whole_shapes import WholeShapesWriter
 
@@ -43,6 +51,7 @@ def make_flow_masks(
     """
     check_flow_settings(parameters)
     clip = open_video(video)
+    say_what_is_missing(clip)
     inputs = _given(video, parameters.flow_root, parameters.checkpoint)
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
@@ -54,7 +63,7 @@ def make_flow_masks(
         report = _write_flow_masks(clip, out, parameters, display, shapes)
     if shapes is not None:
         shapes.finish()
-    _write_report(report, report_file)
+    _write_run_report(report, report_file)
     return len(clip)
 
 
@@ -75,6 +84,7 @@ def refine_masks(video: Path, masks: Path, out: Path, parameters: RefineParamete
 
     check_refine_settings(parameters)
     clip = open_video(video)
+    say_what_is_missing(clip)
     source = open_masks(masks, clip)
     check_masks(source, clip, str(masks))
     inputs = _given(video, masks, *_checkpoints(parameters))
@@ -83,7 +93,7 @@ def refine_masks(video: Path, masks: Path, out: Path, parameters: RefineParamete
     _say_what_it_takes(clip, source, str(masks), parameters)
     with ProgressDisplay() as display:
         report = write_frames(refine(clip, source, parameters, masks_name=str(masks)), out, clip, display)
-    _write_report(report, report_file)
+    _write_run_report(report, report_file)
     return len(clip)
 
 
@@ -117,6 +127,7 @@ def run_both(
     check_flow_settings(flow_parameters)
     check_refine_settings(parameters)
     clip = open_video(video)
+    say_what_is_missing(clip)
     inputs = _given(video, flow_parameters.flow_root, flow_parameters.checkpoint, *_checkpoints(parameters))
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
@@ -130,7 +141,7 @@ def run_both(
         _say_what_it_takes(clip, source, "the flow masks", parameters)
         events = refine(clip, source, parameters, model=model, masks_name="the flow masks")
         report = write_frames(events, out, clip, display)
-    _write_report(report, report_file)
+    _write_run_report(report, report_file)
     return len(clip)
 
 
@@ -151,8 +162,7 @@ def evaluate_masks(truth: Path, prediction: Path, task: str, json_file: Path | N
 
     check_file(json_file, [truth, prediction], "--json")
     result = evaluate_folders(truth, prediction, task)
-    if json_file is not None:
-        write_json(json_file, result.to_json())
+    write_report(json_file, result.to_json())
     return result.to_table()
 
 
@@ -252,6 +262,13 @@ def check_refine_settings(parameters: RefineParameters) -> None:
         raise UserError(f"--sam-checkpoint {parameters.sam_checkpoint} is for SAM; add --edges sam.")
 
 
+def say_what_is_missing(clip: Clip) -> None:
+    """Say on stderr where the numbers in the names of a folder's images leave some out."""
+    gap = numbering_gap(clip.frame_names)
+    if gap is not None:
+        typer.echo(f"Note: {clip.name}: no frame between {gap[0]} and {gap[1]}; done without what is missing", err=True)
+
+
 def _checkpoints(parameters: RefineParameters) -> list[Path]:
     return _given(parameters.selector_checkpoint, parameters.corrector_checkpoint, parameters.dino8, parameters.dino16)
 
@@ -280,6 +297,6 @@ def _say_what_it_takes(clip: Clip, masks: FrameSource, name: str, parameters: Re
     typer.echo(expected_refinement(clip, len(ids_in_some_frames(masks, name)), parameters), err=True)
 
 
-def _write_report(report: Report | None, file: Path | None) -> None:
-    if report is not None and file is not None:
-        write_json(file, report.to_json())
+def _write_run_report(report: Report | None, file: Path | None) -> None:
+    if report is not None:
+        write_report(file, report.to_json())

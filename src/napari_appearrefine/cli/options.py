@@ -79,21 +79,48 @@ def _check_flow_model(model: str) -> str:
     return model
 
 
+def given_path(text: str) -> Path:
+    """Return the path; an empty one, as of a shell's variable that is not set, would be the current folder.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is empty.
+    """
+    if not text:
+        raise typer.BadParameter("the path is empty; name a file or a folder.")
+    return Path(text)
+
+
 Video = Annotated[
     Path,
     typer.Argument(
-        metavar="VIDEO", help="A video file, a folder of numbered images, a TIFF stack or a .npy.", show_default=False
+        parser=given_path,
+        metavar="VIDEO",
+        help="A video file, a folder of numbered images, a TIFF stack or a .npy.",
+        show_default=False,
     ),
 ]
 MaskFolder = Annotated[
     Path,
     typer.Option(
-        "-o", "--output", metavar="OUT", help="Folder for the masks, one indexed PNG a frame.", show_default=False
+        "-o",
+        "--output",
+        parser=given_path,
+        metavar="OUT",
+        help="Folder for the masks, one indexed PNG a frame.",
+        show_default=False,
     ),
 ]
 Masks = Annotated[
     Path,
-    typer.Option("--masks", metavar="MASKS", help="A folder of PNG, a TIFF stack, a .npy or .npz.", show_default=False),
+    typer.Option(
+        "--masks",
+        parser=given_path,
+        metavar="MASKS",
+        help="A folder of PNG, a TIFF stack, a .npy or .npz.",
+        show_default=False,
+    ),
 ]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.json", help="Write scores, exemplars and times to this file.")

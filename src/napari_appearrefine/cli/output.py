@@ -14,8 +14,10 @@ import numpy as np
 from ..core.clip import Clip
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
+from ..files.atomic import explained_write_errors
 from ..files.images import IMAGE_SUFFIXES
 from ..files.masks import MaskFolderWriter
+from ..files.report import write_json
 from .progress import ProgressDisplay
 
 
@@ -84,15 +86,17 @@ def check_file(file: Path | None, inputs: Sequence[Path], flag: str) -> None:
     Raises
     ------
     UserError
-        If the path is a folder, one of the inputs, or in a place that cannot be written to.
+        If the path is a folder, one of the inputs, named like a frame or a mask, or in a place that cannot be written
+        to.
     """
     if file is None:
         return
     if file.is_dir():
         raise UserError(f"{flag} {file} is a folder; choose a file name.")
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        raise UserError(f"{flag} {file} has the name of an image; choose one that ends in .json.")
     for path in inputs:
-        inside = file.is_file() and path.is_dir() and _is_same(file.parent, path) and file.suffix.lower() != ".json"
-        if _is_same(file, path) or inside:
+        if _is_same(file, path):
             raise UserError(f"{flag} {file} would be written over what is read; choose another place.")
     _check_writable(file.parent, flag)
 
@@ -130,6 +134,20 @@ def write_frames(
             else:
                 report = event
     return report
+
+
+def write_report(file: Path | None, report: Any) -> None:
+    """Write a report as JSON, if a file is given for it; its folder is made if it is not there.
+
+    Raises
+    ------
+    UserError
+        If the file or its folder cannot be written.
+    """
+    if file is not None:
+        with explained_write_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, report)
 
 
 @contextmanager

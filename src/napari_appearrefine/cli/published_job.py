@@ -19,9 +19,8 @@ from ..core.parameters import RefineParameters
 from ..files.atomic import explained_write_errors
 from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
-from ..files.report import write_json
-from .jobs import check_refine_settings
-from .output import check_plain_folder, kept_or_temporary
+from .jobs import check_refine_settings, say_what_is_missing
+from .output import check_plain_folder, kept_or_temporary, write_report
 from .progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -129,11 +128,7 @@ class _Run:
         """Refine one clip, unless an earlier run has, and measure it."""
         settings = self._settings
         opened = open_released_clip(name, settings.images, settings.masks, settings.truth)
-        if opened.gap is not None:
-            before, after = opened.gap
-            typer.echo(
-                f"Note: {name}: no frame between {before} and {after}; refined without what is missing", err=True
-            )
+        say_what_is_missing(opened.clip)
         identity = self._identity(opened)
         if results.are_complete(name, opened.clip.frame_names) and _identity_in(results.report(name)) == identity:
             typer.echo(f"{name}: done before, kept", err=True)
@@ -150,9 +145,8 @@ class _Run:
 
         result = EvaluationResult("unsupervised", self._measured)
         typer.echo(f"mean: J {result.J:.3f}, F {result.F:.3f}, J&F {result.JF:.3f} ({len(result.objects)} objects)")
-        self._folders.root.mkdir(parents=True, exist_ok=True)
         file = self._folders.root / "evaluation.json"
-        write_json(file, result.to_json())
+        write_report(file, result.to_json())
         typer.echo(f"Figures in {file}")
 
     def _compute(
@@ -181,9 +175,7 @@ class _Run:
                 if isinstance(event, Progress):
                     display.show(event)
                 elif isinstance(event, Report):
-                    with explained_write_errors(report_file):
-                        report_file.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(report_file, {**event.to_json(), "identity": identity})
+                    write_report(report_file, {**event.to_json(), "identity": identity})
                 else:
                     # Folders are made with the first frame: a clip that fails before leaves nothing behind.
                     write = write or _writer_of(name, opened, results)

@@ -14,10 +14,9 @@ from ..core.guidance import Guidance
 from ..core.parameters import RefineParameters
 from ..evaluation.simulation import POLICIES, Follow, Refine, Simulation, simulate, table
 from ..files.masks import open_masks
-from ..files.report import write_json
 from ..files.video import open_video
 from .jobs import check_refine_settings
-from .output import check_file
+from .output import check_file, write_report
 from .progress import ProgressDisplay
 
 
@@ -51,9 +50,8 @@ def simulate_annotator(
         simulations = [
             run_simulation(clip, rough, true, refine, policy, rounds, seed, display.show, follow) for policy in policies
         ]
-    if json_file is not None:
-        figures = {"clip": clip.name, "frames": len(clip), "policies": [each.to_json() for each in simulations]}
-        write_json(json_file, figures)
+    figures = {"clip": clip.name, "frames": len(clip), "policies": [each.to_json() for each in simulations]}
+    write_report(json_file, figures)
     return table(simulations)
 
 

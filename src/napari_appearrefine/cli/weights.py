@@ -94,10 +94,11 @@ def _check(folder: Folder = None) -> None:
     from ..engine.weights_store import WeightsStore
 
     store = WeightsStore(folder)
-    wrong = []
-    for weights, problem in store.problems():
+    checked = list(store.problems())
+    if not checked:
+        typer.echo(f"No weights are stored in {store.folder}")
+    for weights, problem in checked:
         typer.echo(f"{weights.name:10} {problem or 'good'}")
-        if problem:
-            wrong.append(weights.name)
+    wrong = [weights.name for weights, problem in checked if problem]
     if wrong:
         raise UserError(f"{store.folder} holds files that cannot be used ({', '.join(wrong)}); get them again.")

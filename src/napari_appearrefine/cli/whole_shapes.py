@@ -46,5 +46,10 @@ class WholeShapesWriter:
         self._order[self._clip.frame_names[event.frame]] = list(event.front_to_back)
 
     def finish(self) -> None:
-        """Write the order: each frame's name to the ids, the frontmost first."""
+        """Write empty shapes where an object is not, and the order: each frame's name to the ids, frontmost first."""
+        nothing = np.zeros(self._clip.size, np.uint8)
+        for object_id, writer in self._writers.items():
+            for frame, name in enumerate(self._clip.frame_names):
+                if object_id not in self._order[name]:
+                    writer.write(frame, nothing)
         write_json(self._folder / "order.json", self._order)

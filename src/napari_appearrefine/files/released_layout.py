@@ -13,7 +13,7 @@ from ..core.clip import Clip
 from ..core.errors import UserError
 from .images import IMAGE_SUFFIXES, image_kind
 from .mask_folder import MASK_SUFFIXES, MaskFolder
-from .names import existing, natural_key, numbered_files, numbering_gap
+from .names import existing, natural_key, numbered_files
 from .video import open_video
 
 DATASETS = ("DAVIS17m", "YTVOS18m", "folder")
@@ -36,8 +36,6 @@ class ReleasedClip:
         Height and width of the result: the truth's, or the frames' where there is no truth.
     fingerprint : str
         Changes when a frame or a mask does: SHA-256 of the files' names, sizes and times.
-    gap : tuple of str or None
-        The first two frames between which the numbering leaves some out that neither frames nor masks have.
     """
 
     clip: Clip
@@ -45,7 +43,6 @@ class ReleasedClip:
     truth: Path | None
     size: tuple[int, int]
     fingerprint: str
-    gap: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def open_released_clip(name: str, images: Path, masks: Path, truth: Path | None)
         _check_frames_of_masks(truth_folder, clip, frames_folder)
     size = clip.size if truth_folder is None else _size_of(truth_folder)
     fingerprint = _fingerprint(frames_folder, masks_folder)
-    return ReleasedClip(clip, rough, truth_folder, size, fingerprint, numbering_gap(clip.frame_names))
+    return ReleasedClip(clip, rough, truth_folder, size, fingerprint)
 
 
 def _check_frames_of_masks(folder: Path, clip: Clip, frames_folder: Path) -> None:
