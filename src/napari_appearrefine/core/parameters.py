@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,22 @@ def _setting(default: Any, help: str, **limits: Any) -> Any:
 
 
 def _check(parameters: Any) -> None:
+    """Refuse what is outside its limits, and make paths of text."""
     for setting in fields(parameters):
         value, limits = getattr(parameters, setting.name), setting.metadata
         flag = "--" + setting.name.replace("_", "-")
+        if value and "Path" in str(setting.type):
+            object.__setattr__(parameters, setting.name, Path(value))
         if "choices" in limits and value not in limits["choices"]:
             raise UserError(f"{flag} is {value!r}; choose one of {', '.join(limits['choices'])}.")
         low, high = limits.get("minimum"), limits.get("maximum")
-        if value is not None and low is not None and not low <= value <= high:
-            raise UserError(f"{flag} is {value}; choose a number from {low} to {high}.")
+        if value is not None and low is not None and not (isinstance(value, Integral) and low <= value <= high):
+            raise UserError(f"{flag} is {value!r}; choose a whole number from {low} to {high}.")
 
 
 @dataclass(frozen=True)
 class RefineParameters:
-    """Settings of a refinement: which model, on what, with how many exemplars.
+    """Settings of a refinement: which model, on what, with how many exemplars; paths may be given as text.
 
     Raises
     ------
@@ -113,18 +117,12 @@ class RefineParameters:
         UserError
             If a value is outside its limits.
         """
-        values: dict[str, Any] = {
-            setting.name: stored[setting.name] for setting in fields(cls) if setting.name in stored
-        }
-        for setting in fields(cls):
-            if "Path" in str(setting.type) and values.get(setting.name):
-                values[setting.name] = Path(values[setting.name])
-        return cls(**values)
+        return cls(**{setting.name: stored[setting.name] for setting in fields(cls) if setting.name in stored})
 
 
 @dataclass(frozen=True)
 class FlowMaskParameters:
-    """Settings of masks from motion.
+    """Settings of masks from motion; paths may be given as text.
 
     Raises
     ------
