@@ -19,7 +19,8 @@ from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.plugin import jobs
-from napari_appearrefine.plugin.engine_calls import engine_at_work
+from napari_appearrefine.plugin.engine_calls import load_engine
+from napari_appearrefine.plugin.switching import brisk_switching
 from napari_appearrefine.plugin.time_left import TimeLeft, in_words
 
 
@@ -180,8 +181,7 @@ def test_a_core_is_left_to_the_window_however_often_it_is_asked_for(monkeypatch,
     try:
         torch.set_num_threads(4)
         for _ in range(3):
-            with engine_at_work():
-                pass
+            load_engine()
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
@@ -191,10 +191,8 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     """While torch's libraries are loaded, another thread must get its turn."""
     code = (
         "import sys, threading, time\n"
-        "from napari_appearrefine.plugin.engine_calls import engine_at_work\n"
-        "def work():\n"
-        "    with engine_at_work(): pass\n"
-        "worker = threading.Thread(target=work)\n"
+        "from napari_appearrefine.plugin.engine_calls import load_engine\n"
+        "worker = threading.Thread(target=load_engine)\n"
         "worker.start()\n"
         "turns = 0\n"
         "while worker.is_alive():\n"
@@ -207,11 +205,20 @@ def test_engine_is_imported_without_holding_the_lock_for_long():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_process_goes_on_as_before_when_the_last_computation_ends():
+def test_the_lock_goes_round_sooner_until_the_last_job_ends(run):
     before = sys.getswitchinterval()
+    seen = []
+
+    def work():
+        seen.append(sys.getswitchinterval())
+        yield Progress("Working", 1, 1)
+
+    run(work)
+    assert seen == [pytest.approx(0.001)]
+    assert sys.getswitchinterval() == before
     with ExitStack() as first, ExitStack() as second:
-        first.enter_context(engine_at_work())
-        second.enter_context(engine_at_work())
+        first.enter_context(brisk_switching())
+        second.enter_context(brisk_switching())
         first.close()
         assert sys.getswitchinterval() == pytest.approx(0.001)
     assert sys.getswitchinterval() == before

@@ -6,7 +6,6 @@ import ctypes
 import gc
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from ..engine.explanation import Explanation
     from ..engine.reuse import RunStore
 
-_SWITCH_INTERVAL = 0.001
-
 
 class Refiner:
     """Refines with the engine, and keeps what it computed, so that the next run computes only what changed."""
@@ -37,21 +34,21 @@ class Refiner:
         self, clip: Clip, masks: FrameSource, parameters: RefineParameters, masks_name: str, guidance: Guidance
     ) -> Iterator[Event]:
         """Refine; the engine is imported here, in the worker's thread."""
-        with engine_at_work():
-            from ..engine.refinement import refine
-            from ..engine.reuse import RunStore
+        load_engine()
+        from ..engine.refinement import refine
+        from ..engine.reuse import RunStore
 
-            self._store = self._store or RunStore()
-            yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
+        self._store = self._store or RunStore()
+        yield from refine(clip, masks, parameters, masks_name=masks_name, guidance=guidance, store=self._store)
 
     def follow(self, clip: Clip, masks: FrameSource, object_ids: Sequence[int]) -> dict[int, np.ndarray]:
         """Measure how well objects can be followed from frame to frame, for the frame to fix next."""
-        with engine_at_work():
-            from ..engine.followability import motion_links
-            from ..engine.reuse import RunStore
+        load_engine()
+        from ..engine.followability import motion_links
+        from ..engine.reuse import RunStore
 
-            self._store = self._store or RunStore()
-            return run_to_end(motion_links(clip, masks, object_ids, self._store))
+        self._store = self._store or RunStore()
+        return run_to_end(motion_links(clip, masks, object_ids, self._store))
 
     def explain(
         self,
@@ -63,71 +60,37 @@ class Refiner:
         guidance: Guidance,
     ) -> Explanation:
         """Explain the masks of one frame by the last run and the marks of now."""
-        with engine_at_work():
-            from ..engine.explanation import explain_frame
-            from ..engine.reuse import RunStore
+        load_engine()
+        from ..engine.explanation import explain_frame
+        from ..engine.reuse import RunStore
 
-            self._store = self._store or RunStore()
-            return explain_frame(
-                clip, masks, frame, report.exemplars, report.scores, parameters, guidance=guidance, store=self._store
-            )
+        self._store = self._store or RunStore()
+        return explain_frame(
+            clip, masks, frame, report.exemplars, report.scores, parameters, guidance=guidance, store=self._store
+        )
 
 
 def flow_mask_events(clip: Clip, parameters: FlowMaskParameters) -> Iterator[Event]:
     """Compute masks from motion with the engine, which is imported here, in the worker's thread."""
-    with engine_at_work():
-        from ..engine.flow_masks import flow_masks
+    load_engine()
+    from ..engine.flow_masks import flow_masks
 
-        yield from flow_masks(clip, parameters)
+    yield from flow_masks(clip, parameters)
 
 
-@contextmanager
-def engine_at_work() -> Iterator[None]:
-    """Let the engine compute in this thread, a worker's, without freezing the window; it is imported first.
+def load_engine() -> None:
+    """Import the engine in this thread, a worker's, and have it compute there without freezing the window.
 
     torch's threads are told to sleep, not spin, while they wait for each other: on a busy computer
     of two cores spinning made the built-in model seven times slower (70 s instead of 9 s) and
     starved the window. OpenMP reads this once, when torch is loaded; a person's own setting stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with brisk_switching():
-        if "torch" not in sys.modules:
-            _load_torch_libraries()
-        with _no_garbage_collection():
-            from ..engine.device import leave_a_core_free
-        leave_a_core_free()
-        yield
-
-
-class _BriskSwitching:
-    """Lets the interpreter's lock go round every millisecond while something computes, not only every 5 ms.
-
-    The window has to wait for it several times for each frame that it shows. It is the setting of the whole
-    process, so it is given back when the last of the threads that compute is done.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._computing = 0
-        self._before = 0.0
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            self._computing += 1
-            if self._computing == 1:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(min(self._before, _SWITCH_INTERVAL))
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._computing -= 1
-                if not self._computing:
-                    sys.setswitchinterval(self._before)
-
-
-brisk_switching = _BriskSwitching()
+    if "torch" not in sys.modules:
+        _load_torch_libraries()
+    with _no_garbage_collection():
+        from ..engine.device import leave_a_core_free
+    leave_a_core_free()
 
 
 @contextmanager

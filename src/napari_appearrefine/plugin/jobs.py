@@ -19,8 +19,8 @@ from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.guidance import Guidance, MasksWithTruth
 from ..core.labels import as_labels, check_masks, object_areas
 from ..core.parameters import FlowMaskParameters, RefineParameters
-from .engine_calls import brisk_switching
 from .layers import empty_labels
+from .switching import brisk_switching
 
 if TYPE_CHECKING:
     from ..engine.explanation import Explanation
