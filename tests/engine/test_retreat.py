@@ -13,7 +13,7 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import FrameLabels, Report
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.engine.builtin import BuiltinModel
-from napari_appearrefine.engine.motion_cues import cues_of
+from napari_appearrefine.engine.motion_cues import iterate_motion_cues
 from napari_appearrefine.engine.networks.matching import MatchingNetwork
 from napari_appearrefine.engine.refinement import refine
 from napari_appearrefine.engine.retreat import RetreatingModel, is_out_of_memory
@@ -105,9 +105,8 @@ def test_features_of_motion_go_on_as_well(monkeypatch: pytest.MonkeyPatch, caplo
     from napari_appearrefine.engine.builtin_motion import load_motion_network
 
     network = load_motion_network(torch.device("cpu"))
-    images = video_frames(2, 64, 96)
-    cues = cues_of(images[0], {1: images[1]})
-    expected = network.foreground(images[0], cues)
+    _, image, cues = next(iterate_motion_cues(Clip(video_frames(2, 64, 96))))
+    expected = network.foreground(image, cues)
     # No card is at hand: what computes believes to be on one, and the first attempt fails.
     network._device = torch.device("cuda")
     failures = iter([torch.OutOfMemoryError("CUDA out of memory")])
@@ -119,7 +118,7 @@ def test_features_of_motion_go_on_as_well(monkeypatch: pytest.MonkeyPatch, caplo
         return compute(*arguments)
 
     monkeypatch.setattr(network, "_foreground", failing_once)
-    assert np.array_equal(network.foreground(images[0], cues).probability, expected.probability)
+    assert np.array_equal(network.foreground(image, cues).probability, expected.probability)
     assert "used up" in caplog.text
 
 

@@ -140,11 +140,9 @@ class Clip:
     @cached_property
     def value_range(self) -> tuple[float, float]:
         """Lowest and highest value of 16 frames spread over the clip, outliers (0.1 %) left out."""
-        count = min(len(self), _FRAMES_THAT_SET_THE_RANGE)
-        chosen = np.unique(np.linspace(0, len(self) - 1, count).round().astype(int))
         lows, highs = [], []
-        for frame in chosen:
-            image = self.raw(int(frame))
+        for frame in spread_frames(len(self), _FRAMES_THAT_SET_THE_RANGE):
+            image = self.raw(frame)
             finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
             if finite.size:
                 low, high = np.percentile(finite, (0.1, 99.9))

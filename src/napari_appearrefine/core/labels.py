@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .clip import Clip, FrameSource
+from .clip import Clip, FrameSource, spread_frames
 from .errors import UserError
 
 LARGEST_ID = int(np.iinfo(np.uint16).max)
@@ -87,8 +87,8 @@ def object_areas(masks: FrameSource, name: str = "masks") -> dict[int, np.ndarra
 
 def ids_in_some_frames(masks: FrameSource, name: str = "masks") -> list[int]:
     """Return the ids in sixteen frames spread over the clip, ascending: quickly, nearly all there are."""
-    chosen = np.unique(np.linspace(0, len(masks) - 1, _FRAMES_LOOKED_AT).round().astype(int))
-    found = [np.unique(as_labels(masks[int(frame)], name, int(frame))) for frame in chosen]
+    chosen = spread_frames(len(masks), _FRAMES_LOOKED_AT)
+    found = [np.unique(as_labels(masks[frame], name, frame)) for frame in chosen]
     return [int(label) for label in np.unique(np.concatenate(found)) if label]
 
 

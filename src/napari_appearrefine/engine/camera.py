@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,45 +13,6 @@ _CONVERGED = 1e-3
 _PARAMETERS = 8
 _SMALLEST_SCALE = 0.05
 _TUKEY = 4.685
-
-
-@dataclass(frozen=True)
-class CameraFit:
-    """A flow without the camera's part.
-
-    Parameters
-    ----------
-    residual : ndarray
-        (h, w, 2) float32 pixels: the flow minus the camera's.
-    scale : float
-        Robust standard deviation of the residual where the scene stands still, in pixels, per
-        component; never below 0.05.
-    parameters : ndarray
-        (8,) float64 of the planar motion, in normalised coordinates (see :func:`fit_camera`).
-    """
-
-    residual: np.ndarray
-    scale: float
-    parameters: np.ndarray
-
-
-def residual_flow(flow: np.ndarray, valid: np.ndarray | None = None) -> CameraFit:
-    """Take the camera's motion out of a flow.
-
-    Parameters
-    ----------
-    flow : ndarray
-        (h, w, 2) float32 pixels.
-    valid : ndarray, optional
-        (h, w) bool or float weights, 0 where the flow is not to be trusted (flat, occluded).
-
-    Returns
-    -------
-    CameraFit
-        The residual flow and its noise.
-    """
-    parameters, scale = fit_camera(flow, valid)
-    return CameraFit(flow - camera_flow(parameters, flow.shape[:2]), scale, parameters)
 
 
 def fit_camera(flow: np.ndarray, valid: np.ndarray | None = None) -> tuple[np.ndarray, float]:

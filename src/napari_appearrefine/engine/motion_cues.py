@@ -70,23 +70,6 @@ FlowBetween = Callable[[int, int], np.ndarray | None]
 _Coming = tuple[Future[np.ndarray], Future[np.ndarray]]
 
 
-def cues_of(image: np.ndarray, neighbours: Mapping[int, np.ndarray], gaps: Sequence[int] = GAPS) -> MotionCues:
-    """Compute the cues of one frame from images already in memory.
-
-    Parameters
-    ----------
-    image : ndarray
-        (h, w, 3) uint8 at the working size.
-    neighbours : mapping of int to ndarray
-        Gap to image, the same size; at least one. Gaps that are missing are filled in as
-        :func:`iterate_motion_cues` does at the ends of a clip.
-    gaps : sequence of int
-        The gaps of the result.
-    """
-    flows = {gap: (_measured(image, other, gap), _measured(other, image, -gap)) for gap, other in neighbours.items()}
-    return _assemble(image, neighbours, flows, gaps, False)
-
-
 def iterate_motion_cues(
     clip: Clip,
     gaps: Sequence[int] = GAPS,

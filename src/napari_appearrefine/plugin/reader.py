@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from ..core.clip import Clip, FrameSource
+from ..core.clip import Clip, FrameSource, spread_frames
 from ..core.errors import UserError
 from ..files.images import IMAGE_SUFFIXES
 from .layers import METADATA_KEY, distinct_colours, load_labels
@@ -103,8 +103,7 @@ def looks_like_masks(clip: Clip) -> bool:
     """
     if len(clip.shape) != 3:
         return False
-    chosen = np.unique(np.linspace(0, len(clip) - 1, _FRAMES_LOOKED_AT).astype(int))
-    frames = [clip.raw(int(frame)) for frame in chosen]
+    frames = [clip.raw(frame) for frame in spread_frames(len(clip), _FRAMES_LOOKED_AT)]
     if any(frame.dtype.kind not in "uib" or frame.min() != 0 for frame in frames):
         return False
     if not any(frame.any() for frame in frames):

@@ -14,8 +14,6 @@ from .unet import UNetDecoder, UNetEncoder
 
 _BASE, _LEVELS = 16, 5
 _CHANNELS = _BASE * 2 ** (_LEVELS - 1)
-CORRECT_CHANNEL = 1
-"""The one channel of the error map that does not count as error."""
 
 
 class _Body(nn.Module):
