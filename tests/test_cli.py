@@ -171,7 +171,7 @@ def test_numbers_that_are_left_out_are_mentioned(
     arguments = ["refine", str(video), "--masks", str(masks), "-o", str(tmp_path / "out")]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "Note: video: no frame between 00001 and 00003" in result.stderr
+    assert "Note: video: there is no frame between 00001 and 00003.\n" in result.stderr
 
 
 def test_whole_shapes_are_one_file_a_frame(tmp_path: Path) -> None:

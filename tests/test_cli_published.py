@@ -244,7 +244,7 @@ def test_masks_are_never_laid_on_other_frames(data: Path, model: CopyingModel) -
     assert result.exit_code == 2
     assert f"{data}/images/shifted has no frame 00002, for which {data}/masks/shifted has a mask" in result.stderr
     assert f"{data}/images/untrue has no frame 00003, for which {data}/truth/untrue has a mask" in result.stderr
-    assert "Note: cut: no frame between 00002 and 00004" in result.stderr
+    assert "Note: cut: there is no frame between 00002 and 00004." in result.stderr
     assert "Note: one" not in result.stderr
     assert sorted(path.name for path in (data / "out/folder_/folder_mask").iterdir()) == ["cut", "one"]
 

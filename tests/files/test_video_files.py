@@ -65,6 +65,7 @@ def test_any_order_equals_decoding_in_order(tmp_path: Path, name: str) -> None:
     path = write_video(tmp_path / name, **KINDS[name])
     expected = decode_in_order(path)
     assert len(expected) == KINDS[name].get("count", 40)
+    assert not open_video(path).notice
     check_every_order(path, expected)
 
 
@@ -229,6 +230,8 @@ def test_the_head_of_a_cut_off_file_is_used(tmp_path: Path, name: str) -> None:
     clip = open_video(whole)
     assert len(clip) == len(decode_in_order(whole))
     assert 5 < len(clip) < 60
+    # Of the three only an avi tells at its head how many frames there are.
+    assert bool(clip.notice) == (name == "half.avi")
     for frame in (len(clip) - 2, 0, len(clip) // 2):
         np.testing.assert_array_equal(clip.raw(frame), expected[frame])
     clip.raw(len(clip) - 1)
@@ -242,6 +245,7 @@ def test_an_mp4_cut_off_after_its_table_counts_what_decodes(tmp_path: Path) -> N
     assert 5 < len(expected) < 60
     clip = open_video(path)
     assert len(clip) == len(expected)
+    assert clip.notice.startswith(f"{60 - len(expected)} of 60 frames are lost")
     np.testing.assert_array_equal(clip.raw(len(clip) - 3), expected[-3])
 
 

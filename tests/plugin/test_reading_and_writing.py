@@ -45,6 +45,16 @@ def write_mask_pngs(folder, palette):
         image.save(folder / f"frame{frame:02d}.png")
 
 
+def test_frames_that_are_missing_are_told(viewer, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("napari_appearrefine.plugin.reader.show_warning", told.append)
+    (tmp_path / "frames").mkdir()
+    for frame in (1, 2, 4):
+        Image.fromarray(make_video()[frame]).save(tmp_path / "frames" / f"{frame}.png")
+    assert len(opened(viewer, tmp_path / "frames").data) == 3
+    assert told == ["frames: there is no frame between 2 and 4."]
+
+
 def test_video_file_is_a_lazy_time_series(viewer, tmp_path):
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as container:

@@ -12,7 +12,6 @@ from ..core.events import Report
 from ..core.labels import check_masks, ids_in_some_frames
 from ..core.parameters import FlowMaskParameters, RefineParameters
 from ..files.masks import open_masks
-from ..files.names import numbering_gap
 from ..files.video import open_video
 from .output import (
     check_file,
@@ -51,7 +50,7 @@ def make_flow_masks(
     """
     check_flow_settings(parameters)
     clip = open_video(video)
-    say_what_is_missing(clip)
+    give_notice(clip)
     inputs = _given(video, parameters.flow_root, parameters.checkpoint)
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
@@ -84,7 +83,7 @@ def refine_masks(video: Path, masks: Path, out: Path, parameters: RefineParamete
 
     check_refine_settings(parameters)
     clip = open_video(video)
-    say_what_is_missing(clip)
+    give_notice(clip)
     source = open_masks(masks, clip)
     check_masks(source, clip, str(masks))
     inputs = _given(video, masks, *_checkpoints(parameters))
@@ -127,7 +126,7 @@ def run_both(
     check_flow_settings(flow_parameters)
     check_refine_settings(parameters)
     clip = open_video(video)
-    say_what_is_missing(clip)
+    give_notice(clip)
     inputs = _given(video, flow_parameters.flow_root, flow_parameters.checkpoint, *_checkpoints(parameters))
     check_folder(out, clip, inputs)
     check_file(report_file, inputs, "--report")
@@ -262,11 +261,10 @@ def check_refine_settings(parameters: RefineParameters) -> None:
         raise UserError(f"--sam-checkpoint {parameters.sam_checkpoint} is for SAM; add --edges sam.")
 
 
-def say_what_is_missing(clip: Clip) -> None:
-    """Say on stderr where the numbers in the names of a folder's images leave some out."""
-    gap = numbering_gap(clip.frame_names)
-    if gap is not None:
-        typer.echo(f"Note: {clip.name}: no frame between {gap[0]} and {gap[1]}; done without what is missing", err=True)
+def give_notice(clip: Clip) -> None:
+    """Say on stderr if frames of a video are missing."""
+    if clip.notice:
+        typer.echo(f"Note: {clip.name}: {clip.notice}.", err=True)
 
 
 def _checkpoints(parameters: RefineParameters) -> list[Path]:

@@ -19,7 +19,7 @@ from ..core.parameters import RefineParameters
 from ..files.atomic import explained_write_errors
 from ..files.masks import MaskFolderWriter, open_masks
 from ..files.released_layout import ReleasedClip, ResultFolders, clip_names, open_released_clip
-from .jobs import check_refine_settings, say_what_is_missing
+from .jobs import check_refine_settings, give_notice
 from .output import check_plain_folder, kept_or_temporary, write_report
 from .progress import ProgressDisplay
 
@@ -128,7 +128,7 @@ class _Run:
         """Refine one clip, unless an earlier run has, and measure it."""
         settings = self._settings
         opened = open_released_clip(name, settings.images, settings.masks, settings.truth)
-        say_what_is_missing(opened.clip)
+        give_notice(opened.clip)
         identity = self._identity(opened)
         if results.are_complete(name, opened.clip.frame_names) and _identity_in(results.report(name)) == identity:
             typer.echo(f"{name}: done before, kept", err=True)

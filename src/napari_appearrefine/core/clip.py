@@ -69,6 +69,8 @@ class Clip:
     frame_names : sequence of str, optional
         One name a frame, without suffix, used for files written about the frames; numbers of
         five digits by default.
+    notice : str
+        What a person should know before using the video, a clause without a full stop; empty if nothing.
 
     Raises
     ------
@@ -76,7 +78,9 @@ class Clip:
         If the shape is none of the above, or the clip has no frame.
     """
 
-    def __init__(self, frames: FrameSource, name: str = "video", frame_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, frames: FrameSource, name: str = "video", frame_names: Sequence[str] | None = None, notice: str = ""
+    ) -> None:
         shape = tuple(int(length) for length in frames.shape)
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (3, 4)):
             raise UserError(
@@ -89,6 +93,7 @@ class Clip:
             raise UserError(f"{name} holds {frames.dtype} values; a video must hold numbers.")
         self._frames = frames
         self.name = name
+        self.notice = notice
         self.shape = shape
         if frame_names is None:
             frame_names = [f"{frame:05d}" for frame in range(shape[0])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -58,12 +58,15 @@ class FrameIndex:
         Ascending; without the first frame's, which is reached by starting over.
     sound : bool
         Whether the file is as it should be, as far as was looked at.
+    missing : int
+        Further frames that the file tells of and that cannot be decoded.
     """
 
     count: int
     stamps: dict[int, int]
     keys: list[KeyFrame]
     sound: bool
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,11 @@ def index_frames(path: Path) -> FrameIndex:
     packets = decoder.packets()
     trusted = decoder.stream.codec_context.name in _ONE_PACKET_ONE_FRAME
     pixels = decoder.stream.codec_context.width * decoder.stream.codec_context.height
+    told = max(decoder.stream.frames, len(packets)) if trusted else 0
     decoder.close()
-    index = _index_of_packets(path, packets, pixels) if trusted else None
-    return index or _index_by_decoding(path, packets)
+    index = (_index_of_packets(path, packets, pixels) if trusted else None) or _index_by_decoding(path, packets)
+    hidden = sum(not packet.shown for packet in packets)
+    return replace(index, missing=max(told - hidden - index.count, 0))
 
 
 def _index_of_packets(path: Path, packets: list[_Packet], pixels: int) -> FrameIndex | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..core.clip import Clip
 from ..core.errors import UserError
 from .arrays import open_npy
 from .images import TIFF_SUFFIXES, ImageFolder
-from .names import existing
+from .names import existing, numbering_gap
 from .tiff_stack import TiffStack
 from .video_file import VideoFile
 
@@ -36,7 +37,7 @@ def open_video(path: str | Path) -> Clip:
     -------
     Clip
         Named after the folder, or the file without suffix. The frames of a folder have the names of
-        its files.
+        its files. Its notice says if frames are missing.
 
     Raises
     ------
@@ -47,10 +48,11 @@ def open_video(path: str | Path) -> Clip:
     name = path.resolve().name if path.is_dir() else path.stem
     if path.is_dir():
         folder = ImageFolder(path)
-        return Clip(folder, name, folder.names)
+        return Clip(folder, name, folder.names, _notice_of_gap(folder.names))
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return Clip(VideoFile(path), name)
+        video = VideoFile(path)
+        return Clip(video, name, notice=_notice_of_damage(video))
     if suffix in TIFF_SUFFIXES:
         return Clip(TiffStack(path), name)
     if suffix == ".npy":
@@ -59,6 +61,17 @@ def open_video(path: str | Path) -> Clip:
         f"{path} is no kind of video that can be opened; give {', '.join(VIDEO_SUFFIXES)}, .tif, .npy "
         "or a folder of images."
     )
+
+
+def _notice_of_gap(names: Sequence[str]) -> str:
+    gap = numbering_gap(names)
+    return f"there is no frame between {gap[0]} and {gap[1]}" if gap else ""
+
+
+def _notice_of_damage(video: VideoFile) -> str:
+    if not video.missing:
+        return ""
+    return f"{video.missing} of {len(video) + video.missing} frames are lost; the file is damaged or cut off"
 
 
 def as_dask(clip: Clip) -> dask.array.Array:

@@ -60,6 +60,11 @@ class VideoFile:
         self.dtype: np.dtype[Any] = image.dtype
         self.shape: tuple[int, ...] = (self._index.count, *image.shape)
 
+    @property
+    def missing(self) -> int:
+        """How many further frames the file tells of that cannot be decoded, as where it is cut off."""
+        return self._index.missing
+
     def __len__(self) -> int:
         return self.shape[0]
 

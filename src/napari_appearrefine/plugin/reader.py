@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.utils.notifications import show_warning
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
@@ -57,6 +58,8 @@ def read(path: str) -> list[LayerTuple]:
     clip = open_video(given)
     if (given.is_dir() or given.suffix.lower() in _VIDEO_OR_MASKS) and looks_like_masks(clip):
         return [labels_layer(open_masks(given), given.stem, clip.frame_names)]
+    if clip.notice:
+        show_warning(f"{clip.name}: {clip.notice}.")
     return [video_layer(clip)]
 
 
