@@ -34,7 +34,9 @@ Remembered = Callable[[Weights], list[Memory | None]]
 """From the frames that teach, and how much each counts, to the memory of every object."""
 
 _WITNESSES = 12
+# Soft IoU with what the true frames would draw, from which on an exemplar is confirmed.
 _AGREES = 0.85
+# Of the working grid, in pixels: see working_side.
 _LEAST_ACROSS = 24
 _LARGEST_SIDE = 720
 _SIDE_STEP = 16

@@ -17,9 +17,12 @@ from .propagation import REACH
 from .selection import nearest_exemplars, select_exemplars, with_true_scores
 from .spool import Spool
 
+# Shares of the objects' pixels that a round changed: below the first the rounds end, below the second a frame stays.
 _SETTLED = 0.005
 _STILL = 0.02
+# Nearest exemplars of which a change may tell more of a frame that is still.
 _TELLING = 3
+# What Python takes for the areas of one frame, roughly.
 _ENTRY_BYTES = 400
 
 

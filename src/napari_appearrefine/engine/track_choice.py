@@ -10,19 +10,22 @@ from itertools import product
 import numpy as np
 
 from .track_looks import Looks, came_apart, continues_as_other, found_again
-from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
+from .tracks import LARGEST_GROWTH, LONGEST_ABSENCE, Neighbourhood, Track
 
+# What makes an object worth showing: see choose_objects.
 _LEAST_SHARE_OF_LARGEST = 0.08
 _LEAST_SHARE_OF_SURE = 0.02
 _SURE_PRESENCE = 0.5
 _SURE_PROBABILITY = 0.65
-_LEAST_FRAMES = 4
 _LEAST_PRESENCE = 0.15
 _LONG_PRESENCE = 25
+# In frames: a shorter track is a speck; so long may a track still be seen when the next one begins, as while two pass
+# each other; so many at a track's end and beginning tell how it moved.
+_LEAST_FRAMES = 4
 _LONGEST_OVERLAP = 6
-_LARGEST_GROWTH = 5
-_LEAST_BRIDGED, _LEAST_SHARE_BRIDGED = 6, 0.6
 _END = 8
+# Frames with motion all the way from one to the other that make them one, and their share of those with both.
+_LEAST_BRIDGED, _LEAST_SHARE_BRIDGED = 6, 0.6
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def _succession_distance(earlier: Track, later: Track, pause: int, turn: float) 
     areas = max(earlier.areas[-_END:]), max(later.areas[:_END])
     before, after = np.mean(earlier.residuals[-_END:], axis=0), np.mean(later.residuals[:_END], axis=0)
     faster = max(np.linalg.norm(before), np.linalg.norm(after))
-    if max(areas) > _LARGEST_GROWTH * min(areas) or np.linalg.norm(before - after) > turn * faster:
+    if max(areas) > LARGEST_GROWTH * min(areas) or np.linalg.norm(before - after) > turn * faster:
         return float("inf")
     if pause <= 0:
         expected = earlier.centres[int(np.searchsorted(earlier.frames, later.frames[0]))]

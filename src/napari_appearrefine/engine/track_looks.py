@@ -8,24 +8,33 @@ from itertools import permutations
 import cv2
 import numpy as np
 
-from .tracks import Neighbourhood, Track
+from .tracks import LARGEST_GROWTH, Neighbourhood, Track
 
+# In frames: compared before and after a cut; needed to compare at all; seen together without being two things side by
+# side, as while one passes the other.
 _WINDOW = 8
 _LEAST_LOOKS = 4
+_PASSING_OVERLAP = 6
+# Likeness of looks (cosine, -1 to 1): below it a track may have changed into another; from it on two may be one; below
+# it nothing is shared; how much more a part must be like another object than the rest of its track is; how much less
+# like it a rival must be; from it on a part looks like the whole.
 _CHANGED = 0.5
 _SAME = 0.65
 _OTHER = 0.2
 _MORE_ALIKE = 0.3
 _AMBIGUOUS = 0.15
-_PASSING_OVERLAP = 6
-_LARGEST_GROWTH = 5
-_LEAST_PROMINENCE = 0.02
 _PART_SAME = 0.8
+# Share of the most prominent track's weight below which a track is not compared.
+_LEAST_PROMINENCE = 0.02
+# Parts of one thing: share of the frames with both in which they are near, their motions' difference over the longer of
+# them at most, what is left of the old one's area at most, and what both together have of it.
 _LEAST_NEAR = 0.5
 _LARGEST_DIFFERENCE = 1.0
 _SHRUNK = 0.75
 _WHOLE_AREA = 0.6, 1.5
+# Added to every variance, in units of their mean, so that noise is not blown up.
 _SMOOTHING = 0.05
+# Cells of the features' grid that a region must cover.
 _LEAST_COVERED = 3.0
 
 
@@ -97,7 +106,7 @@ def part_exchanged(tracks: Sequence[Track], looks: Looks) -> list[Track]:
         In order of id; the later part of a track that was cut has a new one.
     """
     rows = {track.id: looks.of(track) for track in tracks}
-    others = [(track, _mean(rows[track.id])) for track in tracks if len(rows[track.id]) >= _LEAST_LOOKS]
+    others = [(track, _mean_direction(rows[track.id])) for track in tracks if len(rows[track.id]) >= _LEAST_LOOKS]
     whole = list(tracks)
     parted: list[Track] = []
     last_id = max((track.id for track in tracks), default=0)
@@ -110,7 +119,7 @@ def part_exchanged(tracks: Sequence[Track], looks: Looks) -> list[Track]:
         place = [index for index, each in enumerate(track.looks) if each is not None][row]
         parts = track.cut(place, last_id + 1)
         before, after = rows[track.id][:row], rows[track.id][row:]
-        if not _exchanged(parts, (_mean(before), _mean(after)), others):
+        if not _exchanged(parts, (_mean_direction(before), _mean_direction(after)), others):
             parted.append(track)
             continue
         last_id += 1
@@ -133,14 +142,14 @@ def found_again(tracks: Sequence[Track], looks: Looks) -> Iterator[tuple[int, in
     known, rows = _known(tracks, looks)
     if len(known) < 2:
         return
-    means = np.array([_mean(rows[track.id]) for track in known])
+    means = np.array([_mean_direction(rows[track.id]) for track in known])
     alike = means @ means.T
     beside = _seen_beside(known)
     sizes = [float(np.median(track.areas)) for track in known]
     for one, other in zip(*np.nonzero(np.triu(alike, 1) >= _SAME), strict=True):
-        if other in beside[one] or max(sizes[one], sizes[other]) > _LARGEST_GROWTH * min(sizes[one], sizes[other]):
+        if other in beside[one] or max(sizes[one], sizes[other]) > LARGEST_GROWTH * min(sizes[one], sizes[other]):
             continue
-        least_alike, least_size = alike[one, other] - _AMBIGUOUS, min(sizes[one], sizes[other]) / _LARGEST_GROWTH
+        least_alike, least_size = alike[one, other] - _AMBIGUOUS, min(sizes[one], sizes[other]) / LARGEST_GROWTH
         rivals = [alike[rival, other] for rival in beside[one] if sizes[rival] > least_size]
         rivals += [alike[rival, one] for rival in beside[other] if sizes[rival] > least_size]
         if max(rivals, default=-1.0) <= least_alike:
@@ -168,7 +177,7 @@ def came_apart(
         Ids of two tracks.
     """
     known, rows = _known(tracks, looks)
-    means = {track.id: _mean(rows[track.id]) for track in known}
+    means = {track.id: _mean_direction(rows[track.id]) for track in known}
     for track, part in permutations(known, 2):
         near = neighbourhoods.get((min(track.label, part.label), max(track.label, part.label)))
         both = set(track.frames) & set(part.frames) if near else set()
@@ -179,9 +188,9 @@ def came_apart(
             shown = alone[seen]
             if np.count_nonzero(shown) < _LEAST_LOOKS:
                 continue
-            whole = _mean(rows[track.id][shown])
+            whole = _mean_direction(rows[track.id][shown])
             likeness = float(whole @ means[part.id])
-            rest = -1.0 if shown.all() else float(whole @ _mean(rows[track.id][~shown]))
+            rest = -1.0 if shown.all() else float(whole @ _mean_direction(rows[track.id][~shown]))
             rivals = [float(whole @ mean) for rival, mean in means.items() if rival not in (track.id, part.id)]
             area = float(np.median(np.array(track.areas)[alone]))
             least = max(_PART_SAME, rest, max(rivals, default=-1.0) + _AMBIGUOUS)
@@ -208,7 +217,7 @@ def continues_as_other(earlier: Track, later: Track, looks: Looks) -> bool:
     end, beginning = looks.of(earlier)[-_WINDOW:], looks.of(later)[:_WINDOW]
     if min(len(end), len(beginning)) < _LEAST_LOOKS:
         return False
-    return float(_mean(end) @ _mean(beginning)) < _OTHER
+    return float(_mean_direction(end) @ _mean_direction(beginning)) < _OTHER
 
 
 def _known(tracks: Sequence[Track], looks: Looks) -> tuple[list[Track], dict[int, np.ndarray]]:
@@ -218,7 +227,8 @@ def _known(tracks: Sequence[Track], looks: Looks) -> tuple[list[Track], dict[int
     return [track for track in tracks if len(rows.get(track.id, ())) >= _LEAST_LOOKS], rows
 
 
-def _mean(rows: np.ndarray) -> np.ndarray:
+def _mean_direction(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of looks (n, c) as a unit vector (c,): the product of two is their likeness."""
     mean = rows.mean(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9))
 
@@ -226,7 +236,7 @@ def _mean(rows: np.ndarray) -> np.ndarray:
 def _greatest_change(rows: np.ndarray) -> int | None:
     """Return the row before which and from which on looks differ most, if they differ at all."""
     changes = {
-        row: float(_mean(rows[max(row - _WINDOW, 0) : row]) @ _mean(rows[row : row + _WINDOW]))
+        row: float(_mean_direction(rows[max(row - _WINDOW, 0) : row]) @ _mean_direction(rows[row : row + _WINDOW]))
         for row in range(_LEAST_LOOKS, len(rows) - _LEAST_LOOKS + 1)
     }
     row = min(changes, key=changes.__getitem__, default=None)
@@ -247,7 +257,7 @@ def _exchanged(
                 likeness[own] >= max(_SAME, likeness[beside] + _MORE_ALIKE)
                 and together[own] <= _PASSING_OVERLAP
                 and together[beside] >= _LEAST_LOOKS
-                and max(sizes) <= _LARGEST_GROWTH * min(sizes)
+                and max(sizes) <= LARGEST_GROWTH * min(sizes)
             ):
                 return True
     return False

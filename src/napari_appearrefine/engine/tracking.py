@@ -16,9 +16,13 @@ from .spool import CoarseSpool, Spool
 from .track_looks import Looks, look
 from .tracks import LONGEST_ABSENCE, Neighbourhood, Track
 
+# Frames within a shared blob after which a track's last mask of its own is too old to predict from.
 _LONGEST_CONTACT = 12
+# Share of a piece that a track must be expected to fill, for the piece to be split for it.
 _LEAST_CLAIM = 0.05
+# Share of a hidden track's area that must come out of a blob, for the track to be seen again.
 _LEAST_EMERGED = 0.1
+# Near is a gap of so many pixels, and this share of the larger one's width (the root of its area).
 _NEAR_PIXELS = 3.0
 _NEAR_SHARE = 0.3
 
@@ -148,7 +152,7 @@ class Tracker:
             self.neighbourhoods.setdefault(pair, Neighbourhood()).bridged.append(step.frame)
 
     def start(self, patch: Patch, motion: np.ndarray) -> Track:
-        """Begin a new track."""
+        """Begin a new track with a motion (2,) in pixels a frame."""
         track = Track(len(self.tracks) + 1, patch, motion)
         self.tracks.append(track)
         return track

@@ -9,7 +9,10 @@ import numpy as np
 
 from .regions import Patch
 
+# Frames after which what is out of sight is another object when it comes back, unless it looks the same.
 LONGEST_ABSENCE = 10
+# Areas of one object, seen in part or as a whole, near or far, differ by no more than this factor.
+LARGEST_GROWTH = 5
 _ESTABLISHED = 3
 _PER_FRAME = ("frames", "areas", "centres", "weights", "motions", "residuals", "looks")
 
