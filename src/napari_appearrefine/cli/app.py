@@ -194,7 +194,7 @@ def _train(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for scenes, checkpoints and the weights.")
     ],
-    part: Annotated[str, typer.Argument(metavar="[motion|matching|all]", help="Which network to train.")] = "all",
+    part: Annotated[str, typer.Argument(metavar="motion|matching|all", help="Which network to train.")] = "all",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each network; as packaged by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other training data.")] = 0,
     scenes: Annotated[float, typer.Option(min=0, max=1, help="Share of the scenes; less for a quick trial.")] = 1.0,

@@ -67,8 +67,8 @@ def _parameter(settings: Any, name: str) -> inspect.Parameter:
 def _option(settings: Any, name: str) -> Any:
     setting = next(setting for setting in fields(settings) if setting.name == name)
     choices = setting.metadata.get("choices")
-    is_file = "Path" in str(setting.type)
-    metavar = "|".join(choices) if choices else "PATH" if is_file else None if setting.type == "bool" else "N"
+    path = ("DIR" if "folder" in setting.metadata else "FILE") if "Path" in str(setting.type) else None
+    metavar = "|".join(choices) if choices else path or (None if setting.type == "bool" else "N")
     return typer.Option(help=setting.metadata["help"], metavar=metavar)
 
 

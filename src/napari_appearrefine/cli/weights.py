@@ -64,7 +64,7 @@ def _add(
 @plain_errors()
 def _fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[dino8] [dino16]", help="Both by default.", show_default=False)
+        list[str] | None, typer.Argument(metavar="dino8|dino16", help="Both by default.", show_default=False)
     ] = None,
     url: Annotated[
         str, typer.Option("--url", metavar="URL", help="A mirror of the one file that is named.", show_default=False)
