@@ -386,5 +386,5 @@ def _digest_all(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        state.update(array.tobytes())
+        state.update(array.data)
     return state.hexdigest()
