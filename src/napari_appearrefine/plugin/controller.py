@@ -25,6 +25,7 @@ from .layers import (
     FrameWriter,
     ProposalWriter,
     WholeShapeLayers,
+    add_unselected,
     Written,
     can_hold,
     clip_of,
@@ -314,8 +315,8 @@ class RefineController:
             run.result.kept.append(event.frame)
             run.result.finished.discard(event.frame)
         if event.whole:
-            shape = (run.result.frames, *event.labels.shape)
-            run.shapes = run.shapes or WholeShapeLayers(self._viewer.add_layer, shape, run.name, run.like)
+            assert run.result.layer is not None
+            run.shapes = run.shapes or WholeShapeLayers(self._viewer, run.result.layer)
             run.shapes.write(event)
         self.frame_finished.emit(event.frame)
 
@@ -344,9 +345,7 @@ class RefineController:
         # Two layers of the same colours on top of each other cannot be told apart.
         if run.result.task is Task.PROPOSE:
             layer.visible = False
-            selected = self._viewer.layers.selection.active
-            self._viewer.add_layer(layer)
-            self._viewer.layers.selection.active = selected
+            add_unselected(self._viewer, layer)
             return
         self._viewer.add_layer(layer)
         if run.result.task is Task.REFINE:

@@ -17,7 +17,7 @@ from ..core.review_cells import Edit
 from .acceptance import Acceptance
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
-from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
+from .layers import PROPOSAL_SUFFIX, add_unselected, make_labels, make_overlay, show_overlay
 from .review_controller import ReviewController
 
 CHANGES_NAME = "changes"
@@ -113,7 +113,7 @@ class ProposalController:
             return
         self._layer = make_labels(masks[_PROPOSED], reviewed.name + PROPOSAL_SUFFIX, reviewed, "proposal")
         self._layer.visible = False
-        self._add(self._layer)
+        add_unselected(self._viewer, self._layer)
         self._open_overlay()
         self._baseline = masks[_BASELINE]
         ids = [int(object_id) for object_id in arrays["proposal_objects"]]
@@ -269,7 +269,7 @@ class ProposalController:
         if self._layer is None and self.open_frames():
             self._layer = layer
             layer.visible = False
-            self._add(layer)
+            add_unselected(self._viewer, layer)
             self._open_overlay()
         self._show_what_is_open()
 
@@ -305,12 +305,7 @@ class ProposalController:
     def _open_overlay(self) -> None:
         assert self._review.layer is not None
         self._overlay = make_overlay(CHANGES_NAME, self._review.layer, CHANGE_COLOURS)
-        self._add(self._overlay)
-
-    def _add(self, layer: Labels) -> None:
-        selected = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = selected
+        add_unselected(self._viewer, self._overlay)
 
     def _compare(self, frame: int) -> None:
         masks, layer = self._review.layer, self._layer
