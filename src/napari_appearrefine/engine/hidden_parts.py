@@ -151,7 +151,7 @@ def _carried(labels: Spool, motions: np.ndarray, frames: Iterable[int], object_i
 
 
 def _solid(mask: np.ndarray) -> np.ndarray:
-    """Leave out pieces of a mask (h, w) uint8 that are far smaller than its largest one, fill its holes; (h, w) bool."""
+    """Leave out pieces of a mask (h, w) uint8 far smaller than its largest one and fill its holes; (h, w) bool."""
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0
