@@ -50,6 +50,7 @@ class ProposalController:
         self._rough: np.ndarray | None = None
         self._layer: Labels | None = None
         self._overlay: Labels | None = None
+        self._has_just_come = False
         self._baseline: np.ndarray | None = None
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
@@ -114,7 +115,6 @@ class ProposalController:
         self._layer = make_labels(masks[_PROPOSED], reviewed.name + PROPOSAL_SUFFIX, reviewed, "proposal")
         self._layer.visible = False
         add_unselected(self._viewer, self._layer)
-        self._open_overlay()
         self._baseline = masks[_BASELINE]
         ids = [int(object_id) for object_id in arrays["proposal_objects"]]
         self._proposal = Proposal(self._baseline, self._layer.data, ids)
@@ -270,7 +270,6 @@ class ProposalController:
             self._layer = layer
             layer.visible = False
             add_unselected(self._viewer, layer)
-            self._open_overlay()
         self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
@@ -287,6 +286,8 @@ class ProposalController:
         if not self.open_frames():
             self.close()
             return
+        if self._overlay is None:
+            self._open_overlay()
         self._review.show_proposed(self._open_changes())
         self._show_changes()
         self.changed.emit()
@@ -319,17 +320,21 @@ class ProposalController:
     def _on_output_opened(self, result: RunResult) -> None:
         if result.task is not Task.PROPOSE or self._review.layer is None:
             return
-        self._layer, self._baseline = result.layer, result.baseline
+        self._layer, self._baseline, self._has_just_come = result.layer, result.baseline, True
         self._proposal, self._differs = None, {}
         if self._rough is None:
             self._rough = result.baseline
-        self._open_overlay()
 
     def _on_frame_finished(self, frame: int) -> None:
         if self._layer is not None and self._proposal is None:
+            # Not with the first frame, which brought a layer already: the window stands still for each one.
+            opens_overlay = self._overlay is None and not self._has_just_come
+            self._has_just_come = False
+            if opens_overlay:
+                self._open_overlay()
             self._compare(frame)
             self._review.show_proposed(self._differs)
-            if frame == self._review.frame:
+            if opens_overlay or frame == self._review.frame:
                 self._show_changes()
 
     def _on_run_finished(self, result: RunResult) -> None:
