@@ -355,9 +355,9 @@ class RefinePanel(QWidget):
         table = self.workbench.review.table
         if table is not None and not self.directly_box.isChecked():
             kept = int((table.column("edited") | table.column("locked")).any(axis=1).sum())
-            marks = (
-                f" {kept} frame{'s' if kept != 1 else ''} with your edits or locks stay as they are." if kept else ""
-            )
+            stay = "1 frame" if kept == 1 else f"{kept} frames"
+            stay += f" with your edits or locks {'stays as it is' if kept == 1 else 'stay as they are'}."
+            marks = f" {stay}" if kept else ""
             where = f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject."
             return f"{where}{marks}{self._what_it_takes()}"
         try:
