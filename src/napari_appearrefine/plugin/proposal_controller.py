@@ -22,6 +22,7 @@ from .review_controller import ReviewController
 
 CHANGES_NAME = "changes"
 _FRAMES_BETWEEN_WORDS = 50
+_FRAMES_BEFORE_OVERLAY = 2
 _PROPOSED, _BASELINE = "proposed", "baseline"
 # Okabe and Ito's blue, vermillion and yellow.
 CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
@@ -50,7 +51,7 @@ class ProposalController:
         self._rough: np.ndarray | None = None
         self._layer: Labels | None = None
         self._overlay: Labels | None = None
-        self._has_just_come = False
+        self._frames_come = 0
         self._baseline: np.ndarray | None = None
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
@@ -320,16 +321,17 @@ class ProposalController:
     def _on_output_opened(self, result: RunResult) -> None:
         if result.task is not Task.PROPOSE or self._review.layer is None:
             return
-        self._layer, self._baseline, self._has_just_come = result.layer, result.baseline, True
+        self._layer, self._baseline, self._frames_come = result.layer, result.baseline, 0
         self._proposal, self._differs = None, {}
         if self._rough is None:
             self._rough = result.baseline
 
     def _on_frame_finished(self, frame: int) -> None:
         if self._layer is not None and self._proposal is None:
-            # Not with the first frame, which brought a layer already: the window stands still for each one.
-            opens_overlay = self._overlay is None and not self._has_just_come
-            self._has_just_come = False
+            # The first frame brought a layer already, for which the window stood still, and while it did
+            # the second one has come.
+            self._frames_come += 1
+            opens_overlay = self._overlay is None and self._frames_come > _FRAMES_BEFORE_OVERLAY
             if opens_overlay:
                 self._open_overlay()
             self._compare(frame)
