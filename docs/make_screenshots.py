@@ -103,16 +103,20 @@ def run(panel: Any, button: Any) -> None:
     settle()
 
 
-def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
-    """Go through one round of the work on a sample clip, and take a picture of each state."""
-    # A copy, because sessions are saved beside the video, and never beside the samples.
-    video = Path(shutil.copy(sample_folder("crossing") / SAMPLES["crossing"].video, folder / "crossing.mp4"))
+def open_window(theme: str) -> tuple[napari.Viewer, Any]:
+    """Open a viewer with the dock."""
     viewer = napari.Viewer()
     viewer.theme = theme
     viewer.window.resize(*SIZE)
-    camera = Camera(viewer, output, names)
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Refine masks")
     panel.controller.run_failed.connect(stop)
+    return viewer, panel
+
+
+def take_loop(output: Path, theme: str, names: list[str], video: Path) -> None:
+    """Go through one round of the work on a sample clip, and take a picture of each state."""
+    viewer, panel = open_window(theme)
+    camera = Camera(viewer, output, names)
     camera.take("1_empty")
     viewer.open(video, plugin=PLUGIN)
     run(panel, panel.find_button)
@@ -156,6 +160,29 @@ def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
     scroll_to(panel, panel.refine_form.input("dino16").native)
     camera.take("8_advanced")
     viewer.close()
+
+
+def take_whole_shapes(output: Path, theme: str, names: list[str], video: Path) -> None:
+    """Find masks with whole shapes, and take a picture of a frame where one object is behind the other."""
+    viewer, panel = open_window(theme)
+    viewer.open(video, plugin=PLUGIN)
+    panel.motion_form.input("amodal").value = True
+    run(panel, panel.find_button)
+    shapes = [layer for layer in viewer.layers if "whole" in layer.name]
+    common = (shapes[0].data > 0) & (shapes[1].data > 0)
+    viewer.dims.set_current_step(0, int(common.sum((1, 2)).argmax()))
+    Camera(viewer, output, names).take("9_whole_shapes")
+    viewer.close()
+
+
+def main(output: Path, theme: str, names: list[str], folder: Path) -> None:
+    """Take all pictures, or those with ``names``."""
+    sample = sample_folder("crossing") / SAMPLES["crossing"].video
+    for number, take in enumerate((take_loop, take_whole_shapes)):
+        # A copy each, because sessions are saved beside the video, and never beside the samples.
+        place = folder / str(number)
+        place.mkdir()
+        take(output, theme, names, Path(shutil.copy(sample, place / "crossing.mp4")))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,19 @@ from napari_appearrefine.engine.tracks import Track, motions_of_objects
 FRAMES = 30
 
 
-def depths(discs: Sequence[Disc], frames: int = FRAMES, tremble: float = 0.0) -> list[Depth]:
-    """Return what is found from exact visible masks of discs, the later one in front, with motions that tremble."""
+def depths(
+    discs: Sequence[Disc], frames: int = FRAMES, tremble: float = 0.0, missing: Sequence[np.ndarray] = ()
+) -> list[Depth]:
+    """Return what is found from visible masks of discs, the later one in front, with motions that tremble.
+
+    The masks are exact but for what is ``missing``, (h, w) bool of the first frames.
+    """
     labels = Spool()
     for frame in range(frames):
-        labels.append(truth(discs, frame))
+        seen = truth(discs, frame)
+        for lost in missing[frame : frame + 1]:
+            seen[lost] = 0
+        labels.append(seen)
     rng = np.random.default_rng(0)
     motions = np.array([[disc.motion(frame, 1) for disc in discs] for frame in range(frames)])
     return list(hidden_parts(labels, motions + rng.normal(0, tremble, motions.shape), range(1, len(discs) + 1)))
@@ -43,6 +51,13 @@ def test_what_passes_behind_another_keeps_its_shape(tremble: float) -> None:
             hidden_frames += 1
             assert depth.front_to_back == (2, 1)
     assert hidden_frames >= 14
+
+
+def test_a_hole_that_goes_behind_another_is_none_there() -> None:
+    passing, standing = Disc(line((40, 48), (2.5, 0), FRAMES), (8, 8)), Disc([(80, 48)] * FRAMES, (16, 20))
+    holes = [Disc(line((40, 48), (2.5, 0), FRAMES), (2, 2)).inside(frame) for frame in range(FRAMES)]
+    depth = depths([passing, standing], missing=[hole & ~standing.inside(frame) for frame, hole in enumerate(holes)])
+    assert (depth[16].hidden[1] & holes[16]).sum() == holes[16].sum()
 
 
 def test_what_begins_behind_another_is_known_from_later_frames() -> None:

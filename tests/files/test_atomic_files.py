@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.files.atomic import atomic_path
-from napari_appearrefine.files.report import write_json
+from napari_appearrefine.files.report import json_text, write_json
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -123,3 +125,15 @@ def test_reports_are_valid_json(tmp_path: Path) -> None:
         "flag": True,
         "nothing": None,
     }
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.booleans() | st.none()
+reports = st.recursive(
+    numbers | st.text(max_size=5),
+    lambda entries: st.lists(entries, max_size=4) | st.dictionaries(st.text(max_size=5), entries, max_size=4),
+)
+
+
+@given(reports)
+def test_reports_have_one_entry_a_line(report: object) -> None:
+    assert json_text(report) == json.dumps(report, indent=1, ensure_ascii=False) + "\n"

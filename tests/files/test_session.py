@@ -138,6 +138,26 @@ def test_a_changed_video_is_noticed(tmp_path, clip):
     assert "(19, 6, 8)" in warning
 
 
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    sync, replace = os.fsync, os.replace
+    synced, renamed = set(), []
+
+    def record_sync(descriptor):
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def record_rename(source, target):
+        assert os.stat(source).st_ino in synced
+        renamed.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(os, "replace", record_rename)
+    SessionFolder(tmp_path / "s").save(make_session(), {})
+    assert renamed[-1] == "session-00000001.json"
+    assert len(renamed) == len(list((tmp_path / "s" / "data").iterdir())) + 1
+
+
 @pytest.mark.parametrize("pattern", ["*.npz", "*.json"])
 def test_a_damaged_save_gives_the_one_before(tmp_path, pattern):
     folder = SessionFolder(tmp_path / "s")

@@ -10,7 +10,7 @@ from napari.layers import Labels
 from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.controller import RefineController, State, Task
-from napari_appearrefine.plugin.layers import FrameWriter, Written
+from napari_appearrefine.plugin.layers import FrameWriter, Written, colour_of
 
 
 @pytest.fixture
@@ -370,16 +370,20 @@ def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, 
 
     controller = RefineController(model_viewer, manual_jobs.start, flow_mask_events=layered_masks)
     controller.choose_video(model_viewer.layers["clip"])
-    controller.find_masks(FlowMaskParameters())
-    manual_jobs.run()
-    assert [layer.name for layer in model_viewer.layers][-3:] == [
-        "clip masks",
-        "clip masks whole 2",
-        "clip masks whole 1",
-    ]
+    # The second time its own layers go, and the masks are written anew.
+    for _ in range(2):
+        controller.find_masks(FlowMaskParameters())
+        manual_jobs.run()
+        names = [layer.name for layer in model_viewer.layers]
+        assert names[-3:] == ["clip masks", "clip masks whole 2", "clip masks whole 1"]
+        assert len(names) == 5
+        assert model_viewer.layers.selection.active.name == "clip masks"
+    masks = model_viewer.layers["clip masks"]
     back, front = list(model_viewer.layers)[-2:]
     np.testing.assert_array_equal(front.data, make_truth() // OBJECT)
     assert (back.data[:, 5:30, 10:40] == 2).all()
     assert back.data.sum() == 2 * FRAMES * 25 * 30
     assert front.contour > 0
+    for layer, object_id in ((front, 1), (back, 2)):
+        assert colour_of(layer, object_id) == colour_of(masks, object_id)
     assert front.metadata["napari-appearrefine"]["front_to_back"] == {frame: [1, 2] for frame in range(FRAMES)}

@@ -238,7 +238,7 @@ def test_the_same_button_again_waits_for_no_click(masks, objects):
     objects.split_part()
     assert not masks.mouse_drag_callbacks
     assert masks.mouse_pan
-    assert objects.sentences[-1] == "No click is waited for any more."
+    assert objects.sentences[-1] == "No longer waiting for a click."
 
 
 def test_colours_stay_while_one_object_is_shown_alone(masks, review, objects):

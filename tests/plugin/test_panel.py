@@ -222,3 +222,22 @@ def test_plugin_s_dock_widget_opens_and_commands_act_in_it(make_napari_viewer, n
     commands.show_keys()
     assert panel.window().findChildren(KeyHelp)
     commands.show_keys()
+
+
+def test_masks_from_motion_do_not_overwrite_what_a_person_did(qtbot, window):
+    viewer, panel = window
+    panel.find_button.click()
+    wait_for(qtbot, lambda: panel.controller.state is not State.RUNNING)
+    layer, review = viewer.layers["clip masks"], panel.workbench.review
+    wait_for(qtbot, lambda: review.layer == layer and review.table is not None)
+    layer.paint((3, 20, 20), 1)
+    review.toggle_lock([5], review.table.object_ids)
+    pixels = layer.data.copy()
+    panel.find_button.click()
+    wait_for(qtbot, lambda: panel.controller.state is not State.RUNNING)
+    assert "Your own masks are still the chosen ones" in panel.result_label.text()
+    np.testing.assert_array_equal(layer.data, pixels)
+    assert "clip masks [1]" in viewer.layers
+    assert viewer.layers.selection.active == layer
+    assert panel.masks_combo.layer == review.layer == layer
+    assert review.table.settled_frames == 2

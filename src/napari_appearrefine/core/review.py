@@ -65,6 +65,11 @@ class ReviewTable:
         cells = {key: self._rows[key][frame] for key in self.object_ids}
         return [key for key, cell in cells.items() if cell["edited"] or cell["locked"]]
 
+    @property
+    def settled_frames(self) -> int:
+        """In how many frames there are masks that a run must not write."""
+        return int((self.column("edited") | self.column("locked")).any(axis=1).sum())
+
     def guidance(self) -> Guidance:
         """Return what the marks tell a run: edited frames are true."""
         ids = self.object_ids

@@ -90,7 +90,7 @@ def hidden_parts(labels: Spool, motions: np.ndarray, object_ids: Sequence[int]) 
             places.ravel()[behind[behind[:, 0] == slot, 1]] = 1
             # Strips that came into sight one after the other leave gaps between them.
             closed = cv2.morphologyEx(places, cv2.MORPH_CLOSE, _NEIGHBOURS)
-            part = _without_specks(cv2.morphologyEx(closed, cv2.MORPH_OPEN, _NEIGHBOURS))
+            part = _solid(cv2.morphologyEx(closed, cv2.MORPH_OPEN, _NEIGHBOURS))
             area = np.count_nonzero(part)
             whole = step.areas[slot] + area
             if area >= max(_LEAST_SHARE * whole, 1) and whole <= _LARGEST * largest[slot]:
@@ -150,12 +150,14 @@ def _carried(labels: Spool, motions: np.ndarray, frames: Iterable[int], object_i
         fresh = np.arange(len(points)) < len(shown)
 
 
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """Leave out pieces of a mask (h, w) uint8 that are far smaller than its largest one; return (h, w) bool."""
+def _solid(mask: np.ndarray) -> np.ndarray:
+    """Leave out pieces of a mask (h, w) uint8 far smaller than its largest one and fill its holes; (h, w) bool."""
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0
-    return np.asarray((areas >= max(_LEAST_PIECE * areas.max(), 1))[pieces])
+    kept = (areas >= max(_LEAST_PIECE * areas.max(), 1))[pieces].astype(np.uint8)
+    outlines, _ = cv2.findContours(kept, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(kept, outlines, -1, 1, cv2.FILLED) > 0)
 
 
 def _front_first(present: Sequence[int], in_front: np.ndarray) -> list[int]:

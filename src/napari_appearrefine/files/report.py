@@ -11,6 +11,8 @@ import numpy as np
 
 from .atomic import atomic_path
 
+_INDENT = " "
+
 
 def write_json(path: str | Path, report: Any) -> None:
     """Write a report as JSON that every reader accepts.
@@ -40,18 +42,23 @@ def json_text(report: Any) -> str:
     report : object
         Dictionaries, lists, strings, numbers, arrays, paths; a number that is not finite becomes ``null``.
     """
-    return json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _text(report, "\n") + "\n"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+def _text(value: Any, line: str) -> str:
+    """Return JSON with one entry a line, as ``json.dumps(value, indent=1)`` writes it; ``line`` begins a line.
+
+    Here, because ``json`` indents at half the speed and takes no number that is not finite, and while a large report
+    becomes text the window waits for the interpreter's lock.
+    """
+    if isinstance(value, float):
+        return float.__repr__(value) if math.isfinite(value) else "null"
+    inner = line + _INDENT
+    if isinstance(value, list | tuple) and value:
+        return f"[{inner}{f',{inner}'.join([_text(entry, inner) for entry in value])}{line}]"
+    if isinstance(value, dict) and value:
+        entries = [f"{json.dumps(str(key), ensure_ascii=False)}: {_text(value[key], inner)}" for key in value]
+        return f"{{{inner}{f',{inner}'.join(entries)}{line}}}"
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return _text(value.tolist(), line)
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

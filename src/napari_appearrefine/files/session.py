@@ -21,7 +21,7 @@ from ..core.errors import UserError
 from ..core.events import Report
 from ..core.review import ReviewTable
 from .atomic import atomic_path, explained_write_errors
-from .report import json_text, write_json
+from .report import json_text
 
 FORMAT = "napari-appearrefine session"
 VERSION = 1
@@ -252,7 +252,8 @@ class SessionFolder:
             "view": session.view,
             "report": report,
         }
-        write_json(self.folder / _MANIFEST.format(generation), manifest)
+        text = json_text(manifest).encode()
+        _write_to_disk(self.folder / _MANIFEST.format(generation), lambda file: file.write(text))
         self._remove_old()
         return generation
 
@@ -329,10 +330,7 @@ class SessionFolder:
     def _save_data(self, name: str, write: Callable[[BinaryIO], object]) -> None:
         path = self.folder / _DATA / name
         if not path.exists():
-            with atomic_path(path) as beside, open(beside, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_to_disk(path, write)
 
     def _remove_unfinished(self) -> None:
         for folder in (self.folder, self.folder / _DATA):
@@ -354,6 +352,14 @@ class SessionFolder:
             if path.stem not in wanted:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def _write_to_disk(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all, a power cut included: it has its name when it is on the disk."""
+    with atomic_path(path) as beside, open(beside, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _files_of(manifest: Mapping[str, Any]) -> Iterable[str]:
@@ -386,5 +392,5 @@ def _digest_all(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        state.update(array.tobytes())
+        state.update(array.data)
     return state.hexdigest()

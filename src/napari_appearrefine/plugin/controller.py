@@ -26,6 +26,7 @@ from .layers import (
     ProposalWriter,
     WholeShapeLayers,
     Written,
+    add_unselected,
     can_hold,
     clip_of,
     is_refined,
@@ -96,6 +97,7 @@ class _Run:
     like: Layer
     role: str
     time_left: TimeLeft
+    aside: bool = False
     job: jobs.Job | None = None
     prepared: jobs.Prepared | None = None
     writer: FrameWriter | ProposalWriter | None = None
@@ -235,8 +237,11 @@ class RefineController:
         run = _Run(result, [video, masks], name + PROPOSAL_SUFFIX, masks, "proposal", TimeLeft())
         self._start(run, lambda: jobs.refine_copies(clip, source, name, None, parameters, engine, guidance, rough))
 
-    def find_masks(self, parameters: FlowMaskParameters) -> None:
-        """Start to compute masks of what moves in the chosen video; an unusable video becomes ``run_failed``."""
+    def find_masks(self, parameters: FlowMaskParameters, aside: bool = False) -> None:
+        """Start to compute masks of what moves in the chosen video; an unusable video becomes ``run_failed``.
+
+        With ``aside`` they go into a new layer that is not selected, not into that of an earlier run.
+        """
         if not self.can_find_masks:
             return
         video = self._video
@@ -247,9 +252,11 @@ class RefineController:
             self.run_failed.emit(str(error))
             return
         name = video.name + MOTION_SUFFIX
-        output = self._layer_that_can_hold(name, (len(clip), *clip.size), np.dtype(np.uint8))
+        there = self._layer_that_can_hold(name, (len(clip), *clip.size), np.dtype(np.uint8))
+        output = None if aside else there
         target = None if output is None else output.data
-        run = _Run(RunResult(Task.FIND_MASKS, len(clip), output), [video], name, video, "motion", TimeLeft())
+        result = RunResult(Task.FIND_MASKS, len(clip), output)
+        run = _Run(result, [video], name, video, "motion", TimeLeft(), aside)
         self._start(run, lambda: jobs.flow_mask_copies(clip, target, parameters, self._flow_mask_events))
 
     def cancel(self) -> None:
@@ -314,8 +321,8 @@ class RefineController:
             run.result.kept.append(event.frame)
             run.result.finished.discard(event.frame)
         if event.whole:
-            shape = (run.result.frames, *event.labels.shape)
-            run.shapes = run.shapes or WholeShapeLayers(self._viewer.add_layer, shape, run.name, run.like)
+            assert run.result.layer is not None
+            run.shapes = run.shapes or WholeShapeLayers(self._viewer, run.result.layer)
             run.shapes.write(event)
         self.frame_finished.emit(event.frame)
 
@@ -344,9 +351,8 @@ class RefineController:
         # Two layers of the same colours on top of each other cannot be told apart.
         if run.result.task is Task.PROPOSE:
             layer.visible = False
-            selected = self._viewer.layers.selection.active
-            self._viewer.add_layer(layer)
-            self._viewer.layers.selection.active = selected
+        if run.aside or run.result.task is Task.PROPOSE:
+            add_unselected(self._viewer, layer)
             return
         self._viewer.add_layer(layer)
         if run.result.task is Task.REFINE:

@@ -280,27 +280,25 @@ class WholeShapeLayers:
     """Shows the whole shapes of objects, hidden parts included: one Labels layer an object, drawn as outlines.
 
     The layers lie in the order of depth of the first frame, the frontmost on top; the order of each
-    frame is kept in their metadata.
+    frame is kept in their metadata. Those of an earlier run go.
 
     Parameters
     ----------
-    add_layer : callable
-        Adds a layer to the viewer.
-    shape : tuple of int
-        (T, Y, X).
-    name : str
-        Name of the layer with the masks.
-    like : Layer
-        Where to take the transform from.
+    viewer : Viewer or ViewerModel
+        Where the layers are added.
+    masks : Labels
+        The layer with what is seen of the objects, to take the name, the colours and the transform from.
     """
 
-    def __init__(self, add_layer: Callable[[Layer], object], shape: tuple[int, ...], name: str, like: Layer) -> None:
-        self._add_layer = add_layer
-        self._shape = shape
-        self._name = name
-        self._like = like
+    def __init__(self, viewer: Any, masks: Labels) -> None:
+        self._viewer = viewer
+        self._masks = masks
+        self._name = f"{masks.name} whole"
         self._layers: dict[int, Labels] = {}
         self._order: dict[int, list[int]] = {}
+        for layer in [layer for layer in viewer.layers if role_of(layer) == "whole"]:
+            if str(layer.name).startswith(self._name):
+                viewer.layers.remove(layer)
 
     def write(self, event: FrameLabels) -> None:
         """Write the shapes of one frame."""
@@ -311,13 +309,20 @@ class WholeShapeLayers:
             layer.refresh(extent=False)
 
     def _make(self, object_id: int) -> Labels:
-        name = f"{self._name} whole {object_id}"
-        layer = make_labels(np.zeros(self._shape, np.uint8), name, self._like, "whole")
+        shapes = np.zeros(self._masks.data.shape, np.uint8)
+        layer = make_labels(shapes, f"{self._name} {object_id}", self._masks, "whole")
         layer.metadata[METADATA_KEY]["front_to_back"] = self._order
-        layer.contour = _OUTLINE
-        self._add_layer(layer)
+        layer.contour, layer.opacity = _OUTLINE, 1.0
+        add_unselected(self._viewer, layer)
         self._layers[object_id] = layer
         return layer
+
+
+def add_unselected(viewer: Any, layer: Layer) -> None:
+    """Add a layer, and let the person go on with the one that was active."""
+    active = viewer.layers.selection.active
+    viewer.add_layer(layer)
+    viewer.layers.selection.active = active
 
 
 def rgba_of(layer: Labels, object_id: int) -> np.ndarray:

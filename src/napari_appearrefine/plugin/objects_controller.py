@@ -273,7 +273,7 @@ class ObjectsController:
         already, self._awaited = self._waiting is not None and self._awaited == sentence, sentence
         self._stop_waiting()
         if already:
-            self.said.emit("No click is waited for any more.")
+            self.said.emit("No longer waiting for a click.")
             return
         layer = tracker.layer
         layer.mode = "pan_zoom"

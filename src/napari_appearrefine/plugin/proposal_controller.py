@@ -17,11 +17,12 @@ from ..core.review_cells import Edit
 from .acceptance import Acceptance
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
-from .layers import PROPOSAL_SUFFIX, make_labels, make_overlay, show_overlay
+from .layers import PROPOSAL_SUFFIX, add_unselected, make_labels, make_overlay, show_overlay
 from .review_controller import ReviewController
 
 CHANGES_NAME = "changes"
 _FRAMES_BETWEEN_WORDS = 50
+_FRAMES_BEFORE_OVERLAY = 2
 _PROPOSED, _BASELINE = "proposed", "baseline"
 # Okabe and Ito's blue, vermillion and yellow.
 CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
@@ -50,6 +51,7 @@ class ProposalController:
         self._rough: np.ndarray | None = None
         self._layer: Labels | None = None
         self._overlay: Labels | None = None
+        self._frames_come = 0
         self._baseline: np.ndarray | None = None
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
@@ -113,8 +115,7 @@ class ProposalController:
             return
         self._layer = make_labels(masks[_PROPOSED], reviewed.name + PROPOSAL_SUFFIX, reviewed, "proposal")
         self._layer.visible = False
-        self._add(self._layer)
-        self._open_overlay()
+        add_unselected(self._viewer, self._layer)
         self._baseline = masks[_BASELINE]
         ids = [int(object_id) for object_id in arrays["proposal_objects"]]
         self._proposal = Proposal(self._baseline, self._layer.data, ids)
@@ -269,8 +270,7 @@ class ProposalController:
         if self._layer is None and self.open_frames():
             self._layer = layer
             layer.visible = False
-            self._add(layer)
-            self._open_overlay()
+            add_unselected(self._viewer, layer)
         self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
@@ -287,6 +287,8 @@ class ProposalController:
         if not self.open_frames():
             self.close()
             return
+        if self._overlay is None:
+            self._open_overlay()
         self._review.show_proposed(self._open_changes())
         self._show_changes()
         self.changed.emit()
@@ -305,12 +307,7 @@ class ProposalController:
     def _open_overlay(self) -> None:
         assert self._review.layer is not None
         self._overlay = make_overlay(CHANGES_NAME, self._review.layer, CHANGE_COLOURS)
-        self._add(self._overlay)
-
-    def _add(self, layer: Labels) -> None:
-        selected = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = selected
+        add_unselected(self._viewer, self._overlay)
 
     def _compare(self, frame: int) -> None:
         masks, layer = self._review.layer, self._layer
@@ -324,17 +321,22 @@ class ProposalController:
     def _on_output_opened(self, result: RunResult) -> None:
         if result.task is not Task.PROPOSE or self._review.layer is None:
             return
-        self._layer, self._baseline = result.layer, result.baseline
+        self._layer, self._baseline, self._frames_come = result.layer, result.baseline, 0
         self._proposal, self._differs = None, {}
         if self._rough is None:
             self._rough = result.baseline
-        self._open_overlay()
 
     def _on_frame_finished(self, frame: int) -> None:
         if self._layer is not None and self._proposal is None:
+            # The first frame brought a layer already, for which the window stood still, and while it did
+            # the second one has come.
+            self._frames_come += 1
+            opens_overlay = self._overlay is None and self._frames_come > _FRAMES_BEFORE_OVERLAY
+            if opens_overlay:
+                self._open_overlay()
             self._compare(frame)
             self._review.show_proposed(self._differs)
-            if frame == self._review.frame:
+            if opens_overlay or frame == self._review.frame:
                 self._show_changes()
 
     def _on_run_finished(self, result: RunResult) -> None:

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ..core.errors import UserError
-from ..core.parameters import RefineParameters
+from ..core.parameters import FlowMaskParameters, RefineParameters
 from . import jobs
 from .controller import RefineController, RunResult, Task
 from .engine_calls import Refiner
@@ -87,6 +87,16 @@ class Workbench:
         """Choose the masks to refine and review."""
         self.runs.choose_masks(layer)
         self.review.choose_masks(layer)
+
+    @property
+    def holds_work(self) -> bool:
+        """Whether the masks hold what a person edited or locked."""
+        table = self.review.table
+        return table is not None and table.settled_frames > 0
+
+    def find_masks(self, parameters: FlowMaskParameters) -> None:
+        """Start to compute masks from motion, beside the chosen masks if they hold a person's work."""
+        self.runs.find_masks(parameters, aside=self.holds_work)
 
     def refine(self, parameters: RefineParameters, directly: bool = False) -> None:
         """Start a run.

@@ -188,7 +188,10 @@ def _item(row: TimelineRow) -> QListWidgetItem:
 def _icon(row: TimelineRow) -> QIcon:
     swatch = QPixmap(12, 12)
     swatch.fill(QColor(*row.colour))
-    return QIcon(swatch)
+    icon = QIcon(swatch)
+    # Else Qt mixes the colour of the selection in.
+    icon.addPixmap(swatch, QIcon.Mode.Selected)
+    return icon
 
 
 def _button(text: str, tooltip: str) -> QPushButton:

@@ -258,7 +258,7 @@ class RefinePanel(QWidget):
             self._on_run_failed(str(error))
             return
         self._begin("Starting")
-        self.controller.find_masks(parameters)
+        self.workbench.find_masks(parameters)
 
     def _on_refine_clicked(self) -> None:
         try:
@@ -316,9 +316,12 @@ class RefinePanel(QWidget):
         text = describe(result)
         if result.task is Task.PROPOSE and not self.workbench.proposals.is_open:
             text += " Nothing would change."
-        self._say(text)
         if result.task is Task.FIND_MASKS and result.layer is not None:
-            self.masks_combo.choose(result.layer)
+            if self.workbench.holds_work:
+                text += " Your own masks are still the chosen ones."
+            else:
+                self.masks_combo.choose(result.layer)
+        self._say(text)
         self._show_state()
 
     def _say(self, text: str) -> None:
@@ -354,10 +357,9 @@ class RefinePanel(QWidget):
             return ""
         table = self.workbench.review.table
         if table is not None and not self.directly_box.isChecked():
-            kept = int((table.column("edited") | table.column("locked")).any(axis=1).sum())
-            marks = (
-                f" {kept} frame{'s' if kept != 1 else ''} with your edits or locks stay as they are." if kept else ""
-            )
+            kept = table.settled_frames
+            frames, stay = ("frame", "stays as it is") if kept == 1 else ("frames", "stay as they are")
+            marks = f" {kept} {frames} with your edits or locks {stay}." if kept else ""
             where = f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject."
             return f"{where}{marks}{self._what_it_takes()}"
         try:

@@ -20,7 +20,9 @@ GUTTER = 96
 _RULER, _GAP, _CURVES, _RIGHT = 18, 6, 48, 6
 _ZOOM_STEP = 0.8
 # Okabe and Ito's palette; the second and later lines are told apart by their dashes as well.
-_CURVE_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73")
+_TICK = 4
+_CURVES_ON_DARK = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73")
+_CURVES_ON_LIGHT = ("#0072B2", "#A85400", "#9C3F75", "#006B4E")
 _CURVE_STYLES = (Qt.PenStyle.DotLine, Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DashDotLine)
 
 
@@ -166,7 +168,7 @@ class Timeline(QWidget):
         if self._rows:
             self._paint_ruler(painter, place.top())
             self._paint_selection(painter)
-            self._paint_current(painter)
+            self._paint_current(painter, place.top() + _RULER - _TICK)
         painter.end()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
@@ -302,8 +304,9 @@ class Timeline(QWidget):
         for frame in _ticks(self._view):
             x = self._view.x_of(frame + 0.5)
             if 0 <= x <= self._view.width:
-                painter.drawText(QRectF(GUTTER + x - 30, top, 60, _RULER - 4), Qt.AlignmentFlag.AlignCenter, str(frame))
-                painter.drawLine(QPointF(GUTTER + x, top + _RULER - 4), QPointF(GUTTER + x, top + _RULER - 1))
+                room = QRectF(GUTTER + x - 30, top, 60, _RULER - _TICK)
+                painter.drawText(room, Qt.AlignmentFlag.AlignCenter, str(frame))
+                painter.drawLine(QPointF(GUTTER + x, room.bottom()), QPointF(GUTTER + x, top + _RULER - 1))
 
     def _paint_name(self, painter: QPainter, row: TimelineRow, place: QRect) -> None:
         middle = place.top() + row_height() / 2
@@ -316,10 +319,11 @@ class Timeline(QWidget):
     def _paint_curves(self, painter: QPainter, row: TimelineRow, place: QRectF) -> None:
         painter.fillRect(place, QColor(*self._colours.empty))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colours = _CURVES_ON_LIGHT if min(self._colours.background) > 127 else _CURVES_ON_DARK
         for index, curve in enumerate(row.curves):
             if np.isnan(curve.values).all():
                 continue
-            colour = QColor(_CURVE_COLOURS[index % 4])
+            colour = QColor(colours[index % 4])
             painter.setPen(QPen(colour, 1.3, _CURVE_STYLES[index % 4]))
             for line in _polylines(curve.values, self._view, place):
                 painter.drawPolyline(line)
@@ -335,14 +339,15 @@ class Timeline(QWidget):
             shade.setAlpha(60)
             painter.fillRect(QRectF(GUTTER + left, 0, right - left, self.height()), shade)
 
-    def _paint_current(self, painter: QPainter) -> None:
+    def _paint_current(self, painter: QPainter, top: int) -> None:
+        """Paint which object and frame are shown; the line begins at ``top``, not to cross out a number."""
         line = QColor(*self._colours.line)
         for index, row in enumerate(self._rows):
             if row.object_id == self._object:
                 painter.fillRect(QRect(0, self.row_rect(index).top(), 3, row_height()), line)
         x = self._view.x_of(self._frame + 0.5)
         if 0 <= x <= self._view.width:
-            painter.fillRect(QRectF(GUTTER + x - 0.75, 0, 1.5, self.height()), line)
+            painter.fillRect(QRectF(GUTTER + x - 0.75, top, 1.5, self.height()), line)
 
 
 _RGB = QImage.Format.Format_RGB888
