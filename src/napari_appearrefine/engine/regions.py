@@ -196,18 +196,20 @@ def _even_motion(motions: np.ndarray) -> np.ndarray | None:
     # Flow that was computed elsewhere may be absurd: no more cells than motions within a frame need.
     bounded = np.clip(motions, -_FARTHEST, _FARTHEST)
     corner = bounded.min(axis=0)
-    cells = (bounded - corner).astype(np.intp)
-    counts = np.zeros(cells.max(axis=0) + 1, np.float32)
-    np.add.at(counts, tuple(cells.T), 1)
+    columns, rows = (bounded - corner).astype(np.intp).T
+    shape = int(columns.max()) + 1, int(rows.max()) + 1
+    cells = np.bincount(columns * shape[1] + rows, minlength=shape[0] * shape[1])
+    counts = cells.reshape(shape).astype(np.float32)
     fullest = np.argmax(cv2.GaussianBlur(counts, (3, 3), 0, borderType=cv2.BORDER_CONSTANT))
-    centre = corner + np.array(np.unravel_index(fullest, counts.shape), np.float32) + 0.5
+    centre = corner + np.array(np.unravel_index(fullest, shape), np.float32) + 0.5
+    across, down = np.ascontiguousarray(motions.T)
     for _ in range(_SETTLED):
         reach = max(_EVEN, _EVEN_SHARE * float(np.linalg.norm(centre)))
-        away = np.linalg.norm(motions - centre, axis=1)
+        away = np.sqrt((across - centre[0]) ** 2 + (down - centre[1]) ** 2)
         even = away < reach
         if even.all() or not even.any():
             return None
-        centre = np.median(motions[even], axis=0)
+        centre = np.array([np.median(across[even]), np.median(down[even])])
     between = np.count_nonzero(~even & (away < 2 * reach))
     fewer = min(np.count_nonzero(even), np.count_nonzero(~even))
     return even if between <= _MOST_BETWEEN * fewer and np.median(away[~even]) >= 2 * reach else None
