@@ -60,8 +60,9 @@ def leave_a_core_free() -> None:
 def shared_threads(device: torch.device) -> Iterator[int]:
     """Divide the threads that torch may use between its networks and other work beside them.
 
-    Too many threads cost more than too few: those of torch wait for each other, and one that finds
-    its core taken holds up all. Where a GPU runs the networks, all threads are for the other work.
+    On one or two cores both have all: frames side by side take one thread each, and whichever work is behind
+    takes the cores. On more, too many threads cost more than too few: one that finds its core taken holds up
+    all. Where a GPU runs the networks, all threads are for the other work.
 
     Yields
     ------
@@ -69,9 +70,24 @@ def shared_threads(device: torch.device) -> Iterator[int]:
         How many threads may do other work while networks run in this one.
     """
     threads = torch.get_num_threads()
-    others = threads if threads <= 2 or device.type != "cpu" else threads // 2
-    torch.set_num_threads(max(threads - others, 1))
+    if device.type != "cpu":
+        others, own = threads, 1
+    else:
+        others = threads if threads <= 2 else threads // 2
+        own = threads if threads <= 2 else threads - others
+    torch.set_num_threads(own)
     try:
         yield others
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread for steps so small that several would do nothing but wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)

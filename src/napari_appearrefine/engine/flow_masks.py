@@ -141,8 +141,7 @@ def _tracked_masks(
         return _shown(tracker, frame, ids, rests.get(frame, []))
 
     teaching = spread_frames(len(clip), _TEACHING_FRAMES)
-    with shared_threads(device):
-        looks = ClipLooks.learn(map(shown, teaching), ids.objects) if tracker.features else None
+    looks = ClipLooks.learn(map(shown, teaching), ids.objects) if tracker.features else None
 
     def draw(frame: int) -> Callable[[], np.ndarray]:
         image = clip.rgb(frame)

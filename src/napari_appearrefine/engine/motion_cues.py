@@ -24,7 +24,7 @@ GAPS = (1, -1, 4, -4)
 _CONSISTENT = 1.5
 _FLAT_WINDOW = 5
 _UNCHANGED = 1.5
-_FRAMES_AHEAD = 3
+_FRAMES_AHEAD = 0
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,14 @@ def iterate_motion_cues(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="motion-cues")
     with closing(ReadAhead(lambda frame: resize_frame(clip.rgb(frame), size), len(clip))) as read:
         images: _Recent[int, np.ndarray] = _Recent(read, 4 * reach)
-        # A pair of frames is used first by the earlier and again, |gap| frames on, by the later one.
-        flows: _Recent[tuple[int, int], Future[np.ndarray]] = _Recent(
-            lambda pair: pool.submit(measure, pair, images(pair[0]), images(pair[1])),
-            4 * (reach + 1) * len({abs(gap) for gap in gaps}),
-        )
+        # A pair of frames is used first by the earlier and again, |gap| frames on, by the later one: both ways, and
+        # those that begin with each frame in between.
+        flows: dict[int, _Recent[tuple[int, int], Future[np.ndarray]]] = {
+            distance: _Recent(
+                lambda pair: pool.submit(measure, pair, images(pair[0]), images(pair[1])), 4 * (distance + 1)
+            )
+            for distance in range(1, reach + 1)
+        }
         coming: deque[tuple[int, np.ndarray, Future[MotionCues]]] = deque()
         try:
             for frame in range(len(clip)):
@@ -141,7 +144,10 @@ def iterate_motion_cues(
                     images(following)
                 wanted = _gaps_within(len(clip), frame, gaps)
                 others = {gap: images(frame + gap) for gap in wanted}
-                near = {gap: (flows((frame, frame + gap)), flows((frame + gap, frame))) for gap in wanted}
+                near = {
+                    gap: (flows[abs(gap)]((frame, frame + gap)), flows[abs(gap)]((frame + gap, frame)))
+                    for gap in wanted
+                }
                 coming.append((frame, images(frame), pool.submit(assemble, images(frame), others, near)))
                 if len(coming) > workers + _FRAMES_AHEAD:
                     yield _arrived(*coming.popleft())

@@ -58,6 +58,7 @@ def side_by_side(
             coming.append(pool.submit(prepare(frame)))
             while len(coming) > _MOST_AHEAD or (len(coming) > workers and coming[0].done()):
                 yield arrived()
+            # One more waits, so that no thread does while this one is busy with what has arrived.
             _wait_for_room(coming, workers)
         while coming:
             yield arrived()

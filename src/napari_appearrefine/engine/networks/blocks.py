@@ -1,8 +1,9 @@
-"""The building block of the built-in networks."""
+"""The building block of the built-in networks, and how its results grow."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 class Block(nn.Sequential):
@@ -20,3 +21,8 @@ class Block(nn.Sequential):
             nn.GroupNorm(groups, outputs),
             nn.ReLU(inplace=True),
         )
+
+
+def grow(x: Tensor, like: Tensor) -> Tensor:
+    """Interpolate planes (b, c, h, w) to the height and width of others."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import LEVEL_CHANNELS
-from .blocks import Block
+from .blocks import Block, grow
 
 KEY_CHANNELS = 64
 KEY_STRIDE = 8
@@ -200,18 +200,14 @@ class MatchingNetwork(nn.Module):
         eighth = self.down_8(torch.cat([levels[2], matches.to(levels[2].dtype), at_8.to(levels[2].dtype)], 1))
         sixteenth = self.down_16(torch.cat([_halve(eighth, levels[3]), levels[3]], 1))
         x = self.down_32(torch.cat([_halve(sixteenth, levels[4]), levels[4]], 1))
-        x = self.up_16(torch.cat([_grow(x, sixteenth), sixteenth], 1))
-        x = self.up_8(torch.cat([_grow(x, eighth), eighth], 1))
-        x = self.up_4(torch.cat([_grow(x, levels[1]), levels[1], at_4.to(x.dtype)], 1))
-        x = self.up_2(torch.cat([_grow(x, levels[0]), levels[0], at_2.to(x.dtype)], 1))
-        coarse = _grow(self.output_2(x), image)
-        fine = self.edge(torch.cat([_grow(x, image), image.to(x.dtype) - 0.5, masks.to(x.dtype)], 1))
+        x = self.up_16(torch.cat([grow(x, sixteenth), sixteenth], 1))
+        x = self.up_8(torch.cat([grow(x, eighth), eighth], 1))
+        x = self.up_4(torch.cat([grow(x, levels[1]), levels[1], at_4.to(x.dtype)], 1))
+        x = self.up_2(torch.cat([grow(x, levels[0]), levels[0], at_2.to(x.dtype)], 1))
+        coarse = grow(self.output_2(x), image)
+        fine = self.edge(torch.cat([grow(x, image), image.to(x.dtype) - 0.5, masks.to(x.dtype)], 1))
         logits: Tensor = coarse + fine
         return logits
-
-
-def _grow(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _halve(x: Tensor, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..motion_cues import GAPS, MotionCues
 from .backbone import LEVEL_CHANNELS
-from .blocks import Block
+from .blocks import Block, grow
 
 _CAMERA_GAPS = (0, 2)
 """Places in ``GAPS``: one near and one far; the opposite gaps show the same camera turned round."""
@@ -108,7 +108,7 @@ class MotionNetwork(nn.Module):
         image_levels = [block(level) for block, level in zip(self.image_blocks, features, strict=True)]
         x = self.bottom(torch.cat([flow_levels[-1], image_levels[-1]], 1))
         for level, block in zip((3, 2, 1, 0), self.decoder, strict=True):
-            x = F.interpolate(x, size=flow_levels[level].shape[-2:], mode="bilinear", align_corners=False)
-            x = block(torch.cat([x, flow_levels[level], image_levels[level]], 1))
+            flow = flow_levels[level]
+            x = block(torch.cat([grow(x, flow), flow, image_levels[level]], 1))
         logits: Tensor = self.output(x)
         return logits
