@@ -24,7 +24,6 @@ GAPS = (1, -1, 4, -4)
 _CONSISTENT = 1.5
 _FLAT_WINDOW = 5
 _UNCHANGED = 1.5
-_FRAMES_AHEAD = 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def iterate_motion_cues(
                     for gap in wanted
                 }
                 coming.append((frame, images(frame), pool.submit(assemble, images(frame), others, near)))
-                if len(coming) > workers + _FRAMES_AHEAD:
+                if len(coming) >= workers:
                     yield _arrived(*coming.popleft())
             while coming:
                 yield _arrived(*coming.popleft())
