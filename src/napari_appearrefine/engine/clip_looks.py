@@ -59,6 +59,7 @@ class ClipLooks:
         self._layers = list(layers)
 
     @classmethod
+    @one_thread()
     def learn(cls, frames: Iterable[Shown], objects: Sequence[int]) -> ClipLooks:
         """Learn from frames.
 
@@ -79,8 +80,7 @@ class ClipLooks:
         scale = ((features - mean).square_().sum(0) / (len(features) - 1)).sqrt().clamp_min(1e-4)
         seen = (shares * weights[:, None]).sum(0) / weights.sum().clamp_min(1e-9)
         weights = weights * (shares / seen.clamp_min(_LEAST_SHARE)).sum(1)
-        with one_thread():
-            return cls(objects, mean, scale, _fit((features - mean) / scale, shares, weights))
+        return cls(objects, mean, scale, _fit((features - mean) / scale, shares, weights))
 
     def applied(self, shown: Shown) -> Shown:
         """Return what a frame shows by motion and looks together.
