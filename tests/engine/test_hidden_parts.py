@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from motion_scene import SIZE, Disc, line, truth
 
 from napari_appearrefine.engine.hidden_parts import Depth, hidden_parts
-from napari_appearrefine.engine.regions import Patch
+from napari_appearrefine.engine.regions import Patch, patches_of
 from napari_appearrefine.engine.spool import Spool
 from napari_appearrefine.engine.tracks import Track, motions_of_objects
 
@@ -57,7 +58,7 @@ def test_a_hole_that_goes_behind_another_is_none_there() -> None:
     passing, standing = Disc(line((40, 48), (2.5, 0), FRAMES), (8, 8)), Disc([(80, 48)] * FRAMES, (16, 20))
     holes = [Disc(line((40, 48), (2.5, 0), FRAMES), (2, 2)).inside(frame) for frame in range(FRAMES)]
     depth = depths([passing, standing], missing=[hole & ~standing.inside(frame) for frame, hole in enumerate(holes)])
-    assert (depth[16].hidden[1] & holes[16]).sum() == holes[16].sum()
+    assert (depth[16].hidden[1].on(SIZE) & holes[16]).sum() == holes[16].sum()
 
 
 def test_what_begins_behind_another_is_known_from_later_frames() -> None:
@@ -71,7 +72,7 @@ def test_what_is_hidden_altogether_is_still_told() -> None:
     passing, standing = Disc(line((40, 48), (2.5, 0), FRAMES), (6, 6)), Disc([(80, 48)] * FRAMES, (16, 20))
     depth = depths([passing, standing])[16]
     assert not (truth([passing, standing], 16) == 1).any()
-    assert jaccard(depth.hidden[1], passing.inside(16)) > 0.9
+    assert jaccard(depth.hidden[1].on(SIZE), passing.inside(16)) > 0.9
 
 
 def test_neighbours_that_only_touch_hide_nothing() -> None:
@@ -82,9 +83,9 @@ def test_neighbours_that_only_touch_hide_nothing() -> None:
 
 def test_masks_are_completed_at_the_size_of_the_video() -> None:
     passing, standing = Disc([(70, 48)] * 2), Disc([(80, 48)] * 2, (14, 20))
-    hidden = passing.inside(0) & standing.inside(0)
+    hidden = patches_of((passing.inside(0) & standing.inside(0)).astype(np.uint8))
     labels = truth([passing, standing], 0).repeat(5, 0).repeat(5, 1).astype(np.uint8)
-    whole = Depth({1: hidden}, (2, 1)).whole(labels)
+    whole = Depth(hidden, (2, 1), SIZE).whole(labels)
     assert jaccard(whole[1], passing.inside(0).repeat(5, 0).repeat(5, 1)) > 0.97
     assert not (whole[1] & (labels == 0)).any()
 
@@ -108,3 +109,26 @@ def test_a_clip_without_objects_in_some_frames() -> None:
     assert [depth.front_to_back for depth in found] == [(), (), (1,), (1,), ()]
     assert all(not depth.hidden for depth in found)
     assert found[2].whole(np.zeros(SIZE, np.uint8))[1].sum() == 0
+
+
+def test_memory_follows_what_is_hidden_not_the_number_of_objects() -> None:
+    size, objects, frames = (512, 640), 60, 3
+    labels = Spool()
+    for _ in range(frames):
+        plane = np.zeros(size, np.uint8)
+        for index in range(objects):
+            top, left = 40 * (index // 10) + 20, 60 * (index % 10) + 20
+            plane[top : top + 20, left : left + 20] = index + 1
+        labels.append(plane)
+    ids = range(1, objects + 1)
+    list(hidden_parts(labels, np.zeros((frames, objects, 2)), ids))
+    tracemalloc.start()
+    try:
+        for frame, depth in enumerate(hidden_parts(labels, np.zeros((frames, objects, 2)), ids)):
+            whole = depth.whole(labels[frame])
+            assert [int(shape.sum()) for shape in whole.values()] == [400] * objects
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A plane for each object would take 60 of them.
+    assert peak < 25 * size[0] * size[1]

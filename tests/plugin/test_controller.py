@@ -366,7 +366,7 @@ def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, 
             labels = make_truth()[frame] // OBJECT
             behind = np.zeros(labels.shape, bool)
             behind[5:30, 10:40] = True
-            yield FrameLabels(frame, labels, whole={1: labels > 0, 2: behind}, front_to_back=(1, 2))
+            yield FrameLabels(frame, labels, whole={1: labels > 0, 300: behind}, front_to_back=(1, 300))
 
     controller = RefineController(model_viewer, manual_jobs.start, flow_mask_events=layered_masks)
     controller.choose_video(model_viewer.layers["clip"])
@@ -375,15 +375,15 @@ def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, 
         controller.find_masks(FlowMaskParameters())
         manual_jobs.run()
         names = [layer.name for layer in model_viewer.layers]
-        assert names[-3:] == ["clip masks", "clip masks whole 2", "clip masks whole 1"]
+        assert names[-3:] == ["clip masks", "clip masks whole 300", "clip masks whole 1"]
         assert len(names) == 5
         assert model_viewer.layers.selection.active.name == "clip masks"
     masks = model_viewer.layers["clip masks"]
     back, front = list(model_viewer.layers)[-2:]
     np.testing.assert_array_equal(front.data, make_truth() // OBJECT)
-    assert (back.data[:, 5:30, 10:40] == 2).all()
-    assert back.data.sum() == 2 * FRAMES * 25 * 30
+    assert (back.data[:, 5:30, 10:40] == 300).all()
+    assert back.data.sum() == 300 * FRAMES * 25 * 30
     assert front.contour > 0
-    for layer, object_id in ((front, 1), (back, 2)):
+    for layer, object_id in ((front, 1), (back, 300)):
         assert colour_of(layer, object_id) == colour_of(masks, object_id)
-    assert front.metadata["napari-appearrefine"]["front_to_back"] == {frame: [1, 2] for frame in range(FRAMES)}
+    assert front.metadata["napari-appearrefine"]["front_to_back"] == {frame: [1, 300] for frame in range(FRAMES)}

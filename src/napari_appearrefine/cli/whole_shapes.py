@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.clip import Clip
 from ..core.events import FrameLabels
+from ..core.labels import label_dtype
 from ..files.masks import MaskFolderWriter
 from ..files.report import write_json
 
@@ -42,7 +43,7 @@ class WholeShapesWriter:
                 folder = self._folder / str(object_id)
                 names = self._clip.frame_names
                 self._writers[object_id] = MaskFolderWriter(folder, names, self._clip.size, [object_id])
-            self._writers[object_id].write(event.frame, shape * np.uint8(object_id))
+            self._writers[object_id].write(event.frame, shape * label_dtype([object_id])(object_id))
         self._order[self._clip.frame_names[event.frame]] = list(event.front_to_back)
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ from .hidden_parts import hidden_parts
 from .merging import render_labels, render_planes
 from .motion_cues import FlowBetween, MotionCues, iterate_motion_cues
 from .object_masks import Plane, coverage_of_all
-from .oclr_objects import collect_planes
+from .oclr_objects import PackedLayers, collect_planes
 from .regions import Patch
 from .side_by_side import side_by_side
 from .spool import Spool
@@ -37,6 +38,7 @@ from .track_choice import ShownIds, choose_objects
 from .track_looks import part_exchanged
 from .tracking import Tracker
 from .tracks import Track, motions_of_objects
+from .whole_shapes import WholeShapes
 
 _OUTLINE_BLUR = 0.7
 _LEAST_SHOWN, _MARGIN = 0.3, 8
@@ -198,7 +200,7 @@ def _oclr_masks(clip: Clip, parameters: FlowMaskParameters, device: torch.device
         planes = {object_id: (labels == object_id).astype(np.float32) for object_id in present}
         rendered = render_labels(planes, clip.size)
         if parameters.amodal:
-            whole = {object_id: _enlarged(plane.unpack(), clip.size) for object_id, plane in layers.whole.items()}
+            whole = WholeShapes(list(layers.whole), partial(_whole_shape, layers, clip.size))
             yield FrameLabels(frame, rendered, whole=whole, front_to_back=layers.front_to_back)
         else:
             yield FrameLabels(frame, rendered)
@@ -218,8 +220,8 @@ def _given_flow(
     return flow_between_measured(measured_flow(clip, parameters.flow, device), size)
 
 
-def _enlarged(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return render_labels({1: plane.astype(np.float32)}, size).astype(bool)
+def _whole_shape(layers: PackedLayers, size: tuple[int, int], object_id: int) -> np.ndarray:
+    return render_labels({1: layers.whole[object_id].unpack().astype(np.float32)}, size).astype(bool)
 
 
 def _nothing_moves(clip: Clip) -> UserError:

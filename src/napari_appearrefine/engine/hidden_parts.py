@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .regions import Patch, patches_of
 from .spool import Spool
+from .whole_shapes import WholeShapes
 
 _REMEMBERED = 0.9
 _LEAST_SHARE = 0.02
@@ -26,28 +28,32 @@ class Depth:
 
     Parameters
     ----------
-    hidden : dict of int to ndarray
-        Object id to (h, w) bool, where it is behind another one; only objects that are hidden in part.
+    hidden : dict of int to Patch
+        Object id to where it is behind another one; only objects that are hidden in part.
     front_to_back : tuple of int
         The ids of all objects that are seen or hidden, the frontmost first.
+    size : tuple of int
+        Height and width of the grid on which the hidden parts are.
     """
 
-    hidden: dict[int, np.ndarray]
+    hidden: dict[int, Patch]
     front_to_back: tuple[int, ...]
+    size: tuple[int, int]
 
-    def whole(self, labels: np.ndarray) -> dict[int, np.ndarray]:
-        """Complete visible masks: object id to (Y, X) bool, for labels (Y, X) of any size."""
-        shapes = {}
-        for object_id in self.front_to_back:
-            shape = labels == object_id
+    def whole(self, labels: np.ndarray) -> WholeShapes:
+        """Complete visible masks: object id to (Y, X) bool, for labels (Y, X) of any size, which must not change."""
+
+        def shape_of(object_id: int) -> np.ndarray:
+            shape: np.ndarray = labels == object_id
             if object_id in self.hidden:
-                hidden = self.hidden[object_id]
-                seen = cv2.resize(shape.view(np.uint8), hidden.shape[::-1], interpolation=cv2.INTER_NEAREST)
+                hidden = self.hidden[object_id].on(self.size)
+                seen = cv2.resize(shape.view(np.uint8), self.size[::-1], interpolation=cv2.INTER_NEAREST)
                 closed = cv2.morphologyEx(seen | hidden.view(np.uint8), cv2.MORPH_CLOSE, _NEIGHBOURS)
                 likely = cv2.resize(closed.astype(np.float32), labels.shape[::-1], interpolation=cv2.INTER_LINEAR)
                 shape |= (likely > 0.5) & (labels > 0)
-            shapes[object_id] = shape
-        return shapes
+            return shape
+
+        return WholeShapes(self.front_to_back, shape_of)
 
 
 def hidden_parts(labels: Spool, motions: np.ndarray, object_ids: Sequence[int]) -> Iterator[Depth]:
@@ -69,7 +75,8 @@ def hidden_parts(labels: Spool, motions: np.ndarray, object_ids: Sequence[int]) 
     Yields
     ------
     Depth
-        Of each frame in order. Memory does not grow with their number.
+        Of each frame in order. Memory does not grow with their number, nor with that of the objects but by what
+        is hidden of them.
     """
     length = len(motions)
     behind_later, votes_later = Spool(), Spool()
@@ -94,9 +101,9 @@ def hidden_parts(labels: Spool, motions: np.ndarray, object_ids: Sequence[int]) 
             area = np.count_nonzero(part)
             whole = step.areas[slot] + area
             if area >= max(_LEAST_SHARE * whole, 1) and whole <= _LARGEST * largest[slot]:
-                hidden[object_ids[slot]] = part
+                hidden[object_ids[slot]] = patches_of(part.view(np.uint8))[1]
         present = [slot for slot, key in enumerate(object_ids) if step.areas[slot] or key in hidden]
-        yield Depth(hidden, tuple(object_ids[slot] for slot in _front_first(present, in_front)))
+        yield Depth(hidden, tuple(object_ids[slot] for slot in _front_first(present, in_front)), step.size)
 
 
 @dataclass(frozen=True)

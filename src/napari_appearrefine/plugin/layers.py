@@ -14,7 +14,7 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, lab
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.events import FrameLabels
-from ..core.labels import as_labels
+from ..core.labels import as_labels, label_dtype
 from ..core.patches import difference
 from .undo_step import UndoStep
 
@@ -305,11 +305,12 @@ class WholeShapeLayers:
         self._order[event.frame] = list(event.front_to_back)
         for object_id in reversed(event.front_to_back):
             layer = self._layers.get(object_id) or self._make(object_id)
-            layer.data[event.frame] = event.whole[object_id] * np.uint8(object_id)
+            # Not all of the frame: memory that is only ever 0 is none.
+            np.putmask(layer.data[event.frame], event.whole[object_id], object_id)
             layer.refresh(extent=False)
 
     def _make(self, object_id: int) -> Labels:
-        shapes = np.zeros(self._masks.data.shape, np.uint8)
+        shapes = np.zeros(self._masks.data.shape, label_dtype([object_id]))
         layer = make_labels(shapes, f"{self._name} {object_id}", self._masks, "whole")
         layer.metadata[METADATA_KEY]["front_to_back"] = self._order
         layer.contour, layer.opacity = _OUTLINE, 1.0
