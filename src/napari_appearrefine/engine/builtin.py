@@ -127,7 +127,7 @@ class BuiltinModel:
     @cached_property
     def features_id(self) -> str:
         """What features depend on besides the frame."""
-        return f"builtin 2 {self._side} {self._dtype} {weights_digest(self._backbone, self._network)}"
+        return f"builtin 3 {self._side} {self._dtype} {weights_digest(self._backbone, self._network)}"
 
     @cached_property
     def results_id(self) -> str:
@@ -137,12 +137,13 @@ class BuiltinModel:
 
     def pack(self, features: FrameFeatures) -> dict[str, Tensor]:
         """Turn features into tensors for the disk."""
-        levels = {f"level{place}": level.cpu() for place, level in enumerate(features.levels)}
+        # As they lie in memory, with the channels last.
+        levels = {f"level{place}": level.cpu().permute(0, 2, 3, 1) for place, level in enumerate(features.levels)}
         return {"image": torch.from_numpy(features.image), "keys": features.keys.cpu(), **levels}
 
     def unpack(self, kept: Mapping[str, Tensor]) -> FrameFeatures:
         """Turn tensors from the disk into features."""
-        levels = [kept[f"level{place}"].to(self._device) for place in range(len(kept) - 2)]
+        levels = [kept[f"level{place}"].permute(0, 3, 1, 2).to(self._device) for place in range(len(kept) - 2)]
         return FrameFeatures(kept["image"].numpy(), levels, kept["keys"].to(self._device))
 
     def score(self, inputs: ClipInputs) -> Generator[Progress, None, np.ndarray]:

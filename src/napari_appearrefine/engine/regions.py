@@ -121,9 +121,9 @@ def components(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     least = max(_LEAST_PIXELS, _LEAST_SHARE * probability.size)
     kept = (stats[:, cv2.CC_STAT_AREA] >= least) & (sure > 0)
     kept[0] = False
+    areas = stats[kept, cv2.CC_STAT_AREA].astype(np.int64)
     renumbered = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    pieces = renumbered[pieces]
-    return pieces, np.bincount(pieces.ravel(), minlength=int(kept.sum()) + 1)
+    return renumbered.take(pieces), np.concatenate([[probability.size - areas.sum()], areas])
 
 
 def divide_by_motion(pieces: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
