@@ -15,6 +15,7 @@ from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import Report
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.engine import expectation
+from napari_appearrefine.engine.device import shared_threads
 from napari_appearrefine.engine.expectation import (
     Expectation,
     expected_flow_masks,
@@ -161,6 +162,18 @@ def test_a_thread_that_computes_late_keeps_to_its_share() -> None:
         assert [first, *found] == [1] * 6
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("threads", "others", "own"), [(1, 1, 1), (2, 2, 2), (8, 4, 4)])
+def test_two_cores_are_for_whichever_work_is_behind(threads: int, others: int, own: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with shared_threads(CPU) as shared:
+            assert (shared, torch.get_num_threads()) == (others, own)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_error_of_one_frame_ends_them_all() -> None:

@@ -123,7 +123,7 @@ def components(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept[0] = False
     areas = stats[kept, cv2.CC_STAT_AREA].astype(np.int64)
     renumbered = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return renumbered.take(pieces), np.concatenate([[probability.size - areas.sum()], areas])
+    return renumbered[pieces], np.concatenate([[probability.size - areas.sum()], areas])
 
 
 def divide_by_motion(pieces: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
