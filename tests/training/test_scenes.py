@@ -16,7 +16,7 @@ from napari_appearrefine.training.photos import PhotoLibrary
 from napari_appearrefine.training.samples import render_cells, render_crossing
 from napari_appearrefine.training.scenes import SceneOptions, render_scene
 from napari_appearrefine.training.sprites import painted_panels
-from napari_appearrefine.training.trainer import missed_share, train_network
+from napari_appearrefine.training.trainer import missed_share, mistaken_share, train_network
 
 SMALL = SceneOptions(frames=3, size=(96, 128), objects=(1, 2))
 
@@ -73,6 +73,20 @@ def test_shadows_belong_to_an_object_and_never_lie_on_it(photos):
             assert not ((scene.shadows == object_id) & (scene.labels == object_id)).any()
 
 
+def test_scenes_by_the_water_and_in_the_dust_tell_what_is_no_object(photos):
+    library = PhotoLibrary.open(photos)
+    plain = replace(SMALL, layers=0.0, frames=6)
+    for changed in (replace(plain, water=1.0), replace(plain, trails=1.0)):
+        rendered = [
+            [render_scene(library, np.random.default_rng(seed), options) for seed in range(10)]
+            for options in (plain, changed)
+        ]
+        without, with_it = (np.mean([(scene.shadows > 0).mean() for scene in scenes]) for scenes in rendered)
+        assert with_it > 1.5 * without
+        for scene in rendered[1]:
+            assert not ((scene.shadows > 0) & (scene.shadows == scene.labels)).any()
+
+
 def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
     whole = list(render_scenes(photos, tmp_path / "whole", 24, 5, SMALL, True))
     assert whole == [20, 24]
@@ -115,6 +129,16 @@ def test_a_small_object_missed_costs_as_much_as_a_large_one():
     assert share(2) == pytest.approx(0.5)
     assert share() == pytest.approx(1)
     assert float(missed_share(torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))) == 0
+
+
+def test_a_shadow_taken_for_its_object_costs_however_small_it_is():
+    shadows = torch.zeros(1, 40, 60, dtype=torch.int64)
+    shadows[0, 2:38, 2:30], shadows[0, 10:16, 45:52] = 1, 2
+    logits = torch.full((1, 1, 40, 60), -20.0)
+    assert float(mistaken_share(logits, shadows)) == pytest.approx(0, abs=1e-6)
+    logits[0, 0][shadows[0] == 2] = 20.0
+    assert float(mistaken_share(logits, shadows)) == pytest.approx(0.5)
+    assert float(mistaken_share(logits, torch.zeros_like(shadows))) == 0
 
 
 def test_an_object_gets_its_own_part_of_the_foreground():

@@ -29,12 +29,15 @@ class MotionBatch:
         (b, 1, h / 2, w / 2) float, the share of each pixel that moving objects cover.
     objects : Tensor
         (b, h / 2, w / 2) int64, which object a pixel belongs to, 0 for none.
+    shadows : Tensor
+        (b, h / 2, w / 2) int64, whose shadow, reflection or dust a pixel shows, 0 for none.
     """
 
     images: Tensor
     cues: Tensor
     target: Tensor
     objects: Tensor
+    shadows: Tensor
 
 
 def motion_batch(scenes: Sequence[SceneSet], rng: np.random.Generator, size: int, augment: bool = True) -> MotionBatch:
@@ -45,24 +48,24 @@ def motion_batch(scenes: Sequence[SceneSet], rng: np.random.Generator, size: int
     counts = [len(each) for each in scenes]
     places = rng.choice(len(scenes), size, p=np.array(counts) / sum(counts))
     drawn = [_motion_sample(scenes[int(place)], rng, augment) for place in places]
-    images, cues, target, objects = (torch.stack(parts) for parts in zip(*drawn, strict=True))
-    return MotionBatch(images, cues, target, objects)
+    return MotionBatch(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
 
-def _motion_sample(scenes: SceneSet, rng: np.random.Generator, augment: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _motion_sample(scenes: SceneSet, rng: np.random.Generator, augment: bool) -> tuple[Tensor, ...]:
     if scenes.cues is None:
         raise ValueError("these scenes were rendered without motion cues")
     scene = int(rng.integers(len(scenes)))
     frame = int(rng.integers(scenes.frames.shape[1], size=2).sum()) // 2
     image = torch.from_numpy(np.array(scenes.frames[scene, frame])).permute(2, 0, 1).float() / 255
     cues = torch.from_numpy(scenes.cues[scene, frame].astype(np.float32))
-    labels = torch.from_numpy(np.array(scenes.labels[scene, frame]))
+    labels, shadows = (torch.from_numpy(np.array(a[scene, frame])) for a in (scenes.labels, scenes.shadows))
     if augment:
         image = recolour(image, rng)
         if rng.random() < 0.5:
-            image, cues, labels = image.flip(-1), mirror_cues(cues[None])[0], labels.flip(-1)
+            image, cues = image.flip(-1), mirror_cues(cues[None])[0]
+            labels, shadows = labels.flip(-1), shadows.flip(-1)
     covered = F.avg_pool2d((labels > 0).float()[None], 2)
-    return image, cues, covered, labels[::2, ::2].long()
+    return image, cues, covered, labels[::2, ::2].long(), shadows[::2, ::2].long()
 
 
 def flow_plane(foreground: np.ndarray, labels: np.ndarray, object_id: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from .trainer import (
     TrainingStep,
     matching_logits,
     missed_share,
+    mistaken_share,
     motion_logits,
     segmentation_loss,
     train_network,
@@ -34,6 +35,8 @@ from .trainer import (
 _VALIDATION_BATCHES = 20
 _WHOLE_OBJECTS = 0.4
 """Weight of objects missed, each counted alike, beside that of pixels."""
+_WHOLE_SHADOWS = 0.2
+"""Weight of shadows, reflections and dust taken for objects."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ _LARGE_OBJECTS = SceneOptions(
 _MANY_OBJECTS = SceneOptions(
     frames=12, objects=(2, 6), parallax=0.5, extents=(0.12, 0.8), pace=(0.3, 9.0), layers=0.3, posts=0.5
 )
+_WATER_AND_DUST = SceneOptions(
+    frames=10, objects=(1, 3), extents=(0.12, 0.7), pace=(0.5, 9.0), layers=0.2, posts=0.3, water=0.55, trails=0.45
+)
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 _MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
@@ -61,12 +67,14 @@ RECIPES = {
     "motion": SceneRecipe(440, 1, SceneOptions(frames=8), with_cues=True),
     "motion_large": SceneRecipe(540, 8, _LARGE_OBJECTS, with_cues=True),
     "motion_many": SceneRecipe(460, 9, _MANY_OBJECTS, with_cues=True),
+    "motion_water": SceneRecipe(300, 12, _WATER_AND_DUST, with_cues=True),
     "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
     "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), with_cues=True),
     "held_large": SceneRecipe(24, 108, _LARGE_OBJECTS, with_cues=True),
     "held_many": SceneRecipe(24, 109, _MANY_OBJECTS, with_cues=True),
+    "held_water": SceneRecipe(30, 112, _WATER_AND_DUST, with_cues=True),
     "held_cells": SceneRecipe(16, 110, _MOVING_CELLS, with_cues=True, microscopy=True),
     "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
     "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),
@@ -150,7 +158,7 @@ def train_motion(
     """Train the motion network; ``folder/average.pt`` holds the result.
 
     It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
-    objects, of many objects and of cells are mixed in, at a lower rate.
+    objects, of many objects, by the water and in the dust, and of cells are mixed in, at a lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
@@ -158,7 +166,7 @@ def train_motion(
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    names = ["motion", "motion_large", "motion_many", "motion_cells"] if start else ["motion"]
+    names = ["motion", "motion_large", "motion_many", "motion_water", "motion_cells"] if start else ["motion"]
     learned = [SceneSet.open(scenes / name) for name in names]
     held = [SceneSet.open(scenes / f"held_{name.removeprefix('motion_')}") for name in names]
 
@@ -167,13 +175,14 @@ def train_motion(
             return motion_logits(net, backbone, drawn)
 
     def to_device(drawn: MotionBatch) -> MotionBatch:
-        target, objects = drawn.target.to(device), drawn.objects.to(device)
-        return MotionBatch(_put(drawn.images, device), _put(drawn.cues, device), target, objects)
+        truth = (each.to(device) for each in (drawn.target, drawn.objects, drawn.shadows))
+        return MotionBatch(_put(drawn.images, device), _put(drawn.cues, device), *truth)
 
     def loss_of(rng: np.random.Generator) -> Tensor:
         drawn = to_device(motion_batch(learned, rng, batch))
         logits = logits_of(network, drawn)
-        return segmentation_loss(logits, drawn.target) + _WHOLE_OBJECTS * missed_share(logits, drawn.objects)
+        mistaken = _WHOLE_SHADOWS * mistaken_share(logits, drawn.shadows) if start else 0
+        return segmentation_loss(logits, drawn.target) + _WHOLE_OBJECTS * missed_share(logits, drawn.objects) + mistaken
 
     def validate(net: MotionNetwork) -> float:
         found = []

@@ -13,6 +13,8 @@ from .paths import Path2D, camera_path, object_path, smooth_field
 from .photos import PhotoLibrary
 from .shadows import draw_light
 from .sprites import Sprite, animate, row_of_posts, sprite_from_library, sprite_from_texture
+from .trails import Trail
+from .water import Waves, flooded
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Scene:
     order : ndarray
         (Q,) ids from back to front.
     shadows : ndarray
-        (T, Y, X) uint8, the object whose shadow or reflection is seen on the background, 0 for none.
+        (T, Y, X) uint8, the object whose shadow, reflection, dust or spray is seen and is no part of it, 0 for none.
     """
 
     frames: np.ndarray
@@ -64,6 +66,10 @@ class SceneOptions:
         Share of the scenes in which something stands still before or behind the rest.
     posts : float
         Share of these layers that are rows of posts.
+    water : float
+        Share of the scenes that lie by the water, with the objects in it.
+    trails : float
+        Share of the objects that throw up dust or spray.
     """
 
     frames: int = 8
@@ -75,6 +81,8 @@ class SceneOptions:
     pace: tuple[float, float] = (0.6, 9.0)
     layers: float = 0.35
     posts: float = 0.0
+    water: float = 0.0
+    trails: float = 0.0
 
 
 def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: SceneOptions | None = None) -> Scene:
@@ -93,7 +101,13 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
         count = 1
     photo = home.photo if home else library.photos[int(rng.integers(len(library.photos)))]
     scale = home.scale if home else _covering_scale(photo, options.size) * rng.uniform(1.0, 1.7)
-    background = _background(photo, scale, rng, options, camera)
+    # Without these options nothing is drawn from the generator, so that scenes without them stay the same.
+    water = None
+    if options.water and rng.random() < options.water:
+        home, shore = None, int(rng.uniform(0.25, 0.6) * photo.shape[0])
+        photo = flooded(photo, shore, rng)
+        water = Waves(rng, options.size), (shore - photo.shape[0] / 2) * scale + height / 2
+    background = _background(photo, scale, rng, options, camera, water)
     sprites: list[tuple[Sprite, Path2D]] = []
     for _ in range(count):
         path = object_path(rng, options.frames, options.size, camera, options.speed, options.pace)
@@ -104,6 +118,10 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
             sprite = sprite_from_library(library, rng, options.size, options.extents)
         else:
             sprite = sprite_from_texture(library, rng, options.size, options.extents)
+        if water:
+            # Most of it above the middle, so that there is room for its reflection.
+            place = rng.uniform((-0.45, -0.25), (0.45, 0.25)) * (width, height)
+            path = path.placed_at((place[0], place[1] - 0.25 * sprite.alpha.shape[0]))
         sprites.append((sprite, path))
     if len(sprites) > 1 and rng.random() < 0.2:
         sprites[1] = (sprites[0][0].recoloured(rng), sprites[1][1])
@@ -113,8 +131,12 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
     labels = np.zeros((options.frames, height, width), np.uint8)
     amodal = np.zeros((options.frames, count, height, width), bool)
     shadows = np.zeros_like(labels)
-    light = draw_light(rng)
+    light = draw_light(rng, water=water is not None)
     animations = [animate(sprite, rng, options.speed) for sprite, _ in sprites]
+    trails = [
+        Trail(rng, path, camera, sprite.alpha.shape) if options.trails and rng.random() < options.trails else None
+        for sprite, path in sprites
+    ]
     post_front = [int(rng.integers(0, count + 1)) for _ in posts]
     for t in range(options.frames):
         image = background(t).astype(np.float32)
@@ -134,12 +156,17 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
             velocity = path.velocity(t)
             warped, alpha = warp(texture, opacity, matrix, options.size, velocity * path.shutter)
             if light is not None:
-                shadows[t][light.cast(image, warped, alpha)] = layer + 1
+                shadows[t][light.cast(image, warped, alpha, water[0].shift(t) if water else None)] = layer + 1
+            trail = trails[layer]
+            if trail is not None and not trail.before:
+                shadows[t][trail.draw(image, t)] = layer + 1
             blend(image, warped, alpha)
             inside = alpha > 0.5
             amodal[t, layer] = inside
             labels[t][inside] = layer + 1
             shadows[t][inside] = 0
+            if trail is not None and trail.before:
+                shadows[t][trail.draw(image, t) & (labels[t] == 0)] = layer + 1
         frames[t] = np.clip(image, 0, 255).astype(np.uint8)
     frames = _camera_look(frames, rng)
     return Scene(frames, labels, amodal, np.arange(1, count + 1), shadows)
@@ -185,7 +212,12 @@ def _home_scene(library: PhotoLibrary, rng: np.random.Generator, size: tuple[int
 
 
 def _background(
-    photo: np.ndarray, scale: float, rng: np.random.Generator, options: SceneOptions, camera: Path2D
+    photo: np.ndarray,
+    scale: float,
+    rng: np.random.Generator,
+    options: SceneOptions,
+    camera: Path2D,
+    water: tuple[Waves, float] | None,
 ) -> Callable[[int], np.ndarray]:
     height, width = options.size
     parallax: np.ndarray = np.zeros(options.size, np.float32)
@@ -197,13 +229,11 @@ def _background(
         if rng.random() < 0.4:
             level = float(rng.uniform(-0.2, 0.5))
             parallax = parallax + (parallax > level) * np.float32(rng.uniform(0.1, 0.5) * options.parallax / 0.7)
-    waves, wave_mask = None, None
-    if rng.random() < 0.25:
+    waves, wet = (water[0], _below(water[1], options.size)) if water else (None, None)
+    if water is None and rng.random() < 0.25:
         inside: np.ndarray = (smooth_field(rng, options.size, 80) > rng.uniform(-0.6, 0.6)).astype(np.float32)
-        wave_mask = cv2.GaussianBlur(inside, (0, 0), 6)
-        waves = [smooth_field(rng, options.size, rng.uniform(6, 20)) for _ in range(4)]
-        strength = float(rng.uniform(0.5, 3.0))
-        rate = float(rng.uniform(0.5, 2.5))
+        wet = cv2.GaussianBlur(inside, (0, 0), 6)
+        waves = Waves(rng, options.size)
     haze = smooth_field(rng, (height * 2, width * 2), rng.uniform(15, 50)) if rng.random() < 0.08 else None
     drift = rng.normal(0, 3, 2) * options.speed
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -215,10 +245,9 @@ def _background(
         cx, cy = xs - width / 2, ys - height / 2
         u = cosine * cx + sine * cy + width / 2 - moved_x * (1 + parallax)
         v = -sine * cx + cosine * cy + height / 2 - moved_y * (1 + parallax)
-        if waves is not None and wave_mask is not None:
-            phase = t * rate
-            u = u + wave_mask * strength * (waves[0] * np.cos(phase) + waves[1] * np.sin(phase * 1.3))
-            v = v + wave_mask * strength * (waves[2] * np.sin(phase) + waves[3] * np.cos(phase * 0.8))
+        if waves is not None and wet is not None:
+            right, down = waves.shift(t)
+            u, v = u + wet * right, v + wet * down
         map_x = ((u - width / 2) / scale + photo.shape[1] / 2).astype(np.float32)
         map_y = ((v - height / 2) / scale + photo.shape[0] / 2).astype(np.float32)
         image = cv2.remap(photo, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
@@ -230,6 +259,11 @@ def _background(
         return image
 
     return draw
+
+
+def _below(row: float, size: tuple[int, int]) -> np.ndarray:
+    """Return 1 below a row of the picture and 0 above it, with a soft edge: (Y, 1) float32."""
+    return np.clip((np.arange(size[0], dtype=np.float32)[:, None] - np.float32(row)) / 12, 0, 1)
 
 
 def _static_layers(

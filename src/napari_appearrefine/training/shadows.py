@@ -39,7 +39,13 @@ class Light:
     contact: float
     reflects: bool
 
-    def cast(self, image: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    def cast(
+        self,
+        image: np.ndarray,
+        layer: np.ndarray,
+        alpha: np.ndarray,
+        ripple: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Draw what an object throws on the ground, before the object itself.
 
         Parameters
@@ -50,6 +56,8 @@ class Light:
             (Y, X, 3) float32 picture of the object.
         alpha : ndarray
             (Y, X) float32 opacity of the object, 0 to 1.
+        ripple : tuple of ndarray, optional
+            By how many pixels waves shift a reflection to the right and down, two (Y, X) float32.
 
         Returns
         -------
@@ -68,6 +76,8 @@ class Light:
         shade = self.strength * cv2.GaussianBlur(shade, (0, 0), max(self.softness * height, 0.6))
         if self.reflects:
             seen = cv2.warpAffine(layer, thrown, where, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            if ripple is not None:
+                shade, seen = _rippled(shade, ripple), _rippled(seen, ripple)
             image += (seen - image) * shade[..., None]
         else:
             shade = np.maximum(shade, self.contact * _contact(alpha, foot, height))
@@ -75,9 +85,9 @@ class Light:
         return np.asarray(shade > _VISIBLE)
 
 
-def draw_light(rng: np.random.Generator) -> Light | None:
-    """Draw the light of a scene, or none, as under an overcast sky or in the air."""
-    kind = rng.random()
+def draw_light(rng: np.random.Generator, water: bool = False) -> Light | None:
+    """Draw the light of a scene, or none, as under an overcast sky or in the air; on water, one that reflects."""
+    kind = 0.0 if water else rng.random()
     lean, fall = float(rng.normal(0, 0.7)), float(rng.uniform(0.06, 0.45)) * (1 if rng.random() < 0.6 else -1)
     strength, contact = rng.uniform(0.2, 0.75, 2)
     softness = float(rng.uniform(0.0, 0.06))
@@ -86,6 +96,11 @@ def draw_light(rng: np.random.Generator) -> Light | None:
     if kind < 1 - _OVERCAST:
         return Light(lean, fall, float(strength), softness, float(contact), False)
     return None
+
+
+def _rippled(picture: np.ndarray, ripple: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    rows, columns = np.indices(picture.shape[:2], np.float32)
+    return cv2.remap(picture, columns + ripple[0], rows + ripple[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _contact(alpha: np.ndarray, foot: float, height: float) -> np.ndarray:

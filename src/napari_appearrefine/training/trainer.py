@@ -58,14 +58,30 @@ def missed_share(logits: Tensor, objects: Tensor) -> Tensor:
     objects : Tensor
         (b, h, w) int64, which object a pixel belongs to, 0 for none; those of a few pixels do not count.
     """
+    return _mean_over_objects(1 - logits.float().sigmoid(), objects)
+
+
+def mistaken_share(logits: Tensor, shadows: Tensor) -> Tensor:
+    """Return the share of an object's shadow, reflection or dust that is taken for it, in the mean over a batch.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (b, 1, h, w).
+    shadows : Tensor
+        (b, h, w) int64, to which object it belongs, 0 where there is none; those of a few pixels do not count.
+    """
+    return _mean_over_objects(logits.float().sigmoid(), shadows)
+
+
+def _mean_over_objects(values: Tensor, objects: Tensor) -> Tensor:
     ids = int(objects.max()) + 1
     place = objects + ids * torch.arange(len(objects), device=objects.device)[:, None, None]
     area = place.flatten().bincount(minlength=ids * len(objects))
-    probability = logits.float().sigmoid().flatten()
-    found = torch.zeros(len(area), device=logits.device).index_add(0, place.flatten(), probability)
+    total = torch.zeros(len(area), device=values.device).index_add(0, place.flatten(), values.flatten())
     counted = area >= _SMALLEST_OBJECT
     counted[::ids] = False
-    return (1 - found[counted] / area[counted]).sum() / counted.sum().clamp(min=1)
+    return (total[counted] / area[counted]).sum() / counted.sum().clamp(min=1)
 
 
 def motion_logits(network: MotionNetwork, backbone: Backbone, batch: MotionBatch) -> Tensor:
