@@ -39,3 +39,11 @@ def test_what_is_no_number_is_black_and_sets_no_range() -> None:
     assert (seen[:5] == 0).all()
     assert (seen[5:10] == 255).all()
     assert seen[10:].std() > 50
+
+
+def test_frames_that_are_read_only_can_be_written_to_when_they_are_seen() -> None:
+    frames = VALUES[..., None].repeat(3, -1).astype(np.uint8)
+    frames.setflags(write=False)
+    seen = Clip(frames).rgb(1)
+    assert np.array_equal(seen, frames[1])
+    assert seen.flags.writeable

@@ -122,7 +122,7 @@ class Clip:
         Returns
         -------
         ndarray
-            (Y, X, 3) uint8, contiguous.
+            (Y, X, 3) uint8, contiguous and writeable, which PyTorch asks for.
         """
         image = self.raw(frame)
         if image.dtype == np.bool_:
@@ -135,7 +135,7 @@ class Clip:
             image = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
         if image.ndim == 2:
             return np.repeat(image[:, :, None], 3, axis=2)
-        return np.ascontiguousarray(image[:, :, :3])
+        return np.require(image[:, :, :3], requirements=["C", "W"])
 
     def part(self, frames: range) -> Clip:
         """Return some frames of the clip as a clip of the same name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,7 @@ _MANY_OBJECTS = SceneOptions(
 _WATER_AND_DUST = SceneOptions(
     frames=10, objects=(1, 3), extents=(0.12, 0.7), pace=(0.5, 9.0), layers=0.2, posts=0.3, water=0.55, trails=0.45
 )
+_LARGE_ON_WATER = replace(_WATER_AND_DUST, objects=(1, 2), extents=(0.4, 1.2), pace=(0.2, 3.0), water=0.8, trails=0.3)
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 _MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
@@ -68,6 +69,7 @@ RECIPES = {
     "motion_large": SceneRecipe(540, 8, _LARGE_OBJECTS, with_cues=True),
     "motion_many": SceneRecipe(460, 9, _MANY_OBJECTS, with_cues=True),
     "motion_water": SceneRecipe(300, 12, _WATER_AND_DUST, with_cues=True),
+    "motion_boats": SceneRecipe(120, 13, _LARGE_ON_WATER, with_cues=True),
     "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
