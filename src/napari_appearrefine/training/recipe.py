@@ -60,6 +60,7 @@ _WATER_AND_DUST = SceneOptions(
     frames=10, objects=(1, 3), extents=(0.12, 0.7), pace=(0.5, 9.0), layers=0.2, posts=0.3, water=0.55, trails=0.45
 )
 _LARGE_ON_WATER = replace(_WATER_AND_DUST, objects=(1, 2), extents=(0.4, 1.2), pace=(0.2, 3.0), water=0.8, trails=0.3)
+_STILL_THINGS = SceneOptions(frames=10, objects=(1, 2), extents=(0.12, 0.8), layers=0.95, posts=0.2)
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 _MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
@@ -70,6 +71,7 @@ RECIPES = {
     "motion_many": SceneRecipe(460, 9, _MANY_OBJECTS, with_cues=True),
     "motion_water": SceneRecipe(300, 12, _WATER_AND_DUST, with_cues=True),
     "motion_boats": SceneRecipe(120, 13, _LARGE_ON_WATER, with_cues=True),
+    "motion_still": SceneRecipe(160, 14, _STILL_THINGS, with_cues=True),
     "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
@@ -77,6 +79,7 @@ RECIPES = {
     "held_large": SceneRecipe(24, 108, _LARGE_OBJECTS, with_cues=True),
     "held_many": SceneRecipe(24, 109, _MANY_OBJECTS, with_cues=True),
     "held_water": SceneRecipe(30, 112, _WATER_AND_DUST, with_cues=True),
+    "held_still": SceneRecipe(30, 114, _STILL_THINGS, with_cues=True),
     "held_cells": SceneRecipe(16, 110, _MOVING_CELLS, with_cues=True, microscopy=True),
     "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
     "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),
