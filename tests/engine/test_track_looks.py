@@ -154,6 +154,13 @@ def test_look_alikes_are_not_taken_for_each_other(looks: Looks) -> None:
     assert list(found_again(tracks, looks)) == []
 
 
+@pytest.mark.parametrize(("left", "one"), [(30, True), (100, False)])
+def test_what_is_seen_on_both_sides_of_what_it_passes_behind_is_one(looks: Looks, left: int, one: bool) -> None:
+    first, second = track(1, [(0, 30, RED)]), track(2, [(20, 50, RED)])
+    first.areas[20:], second.areas[:10] = [left] * 10, [70] * 10
+    assert list(found_again([first, second], looks)) == ([(1, 2)] if one else [])
+
+
 def test_what_looks_otherwise_does_not_continue_a_track(looks: Looks) -> None:
     red, green, short = track(1, [(0, 20, RED)]), track(2, [(20, 40, GREEN)]), track(3, [(20, 22, GREEN)])
     assert continues_as_other(red, green, looks)

@@ -268,12 +268,23 @@ def _together(one: Track, other: Track) -> int:
 
 
 def _seen_beside(tracks: Sequence[Track]) -> dict[int, list[int]]:
-    """Return the place of each track to those of the tracks that were seen together with it for a while."""
+    """Return the place of each track to those of the tracks that were seen beside it, as another thing."""
     return {
-        place: [
-            other
-            for other, track in enumerate(tracks)
-            if other != place and _together(tracks[place], track) > _PASSING_OVERLAP
-        ]
+        place: [other for other, track in enumerate(tracks) if other != place and _two_things(tracks[place], track)]
         for place in range(len(tracks))
     }
+
+
+def _two_things(one: Track, other: Track) -> bool:
+    """Whether two tracks were seen together for longer than one thing is on both sides of what it passes behind.
+
+    There its tail shrinks while its head grows, and both together are as large as it was.
+    """
+    both = set(one.frames) & set(other.frames)
+    if len(both) <= _PASSING_OVERLAP:
+        return False
+    earlier, later = sorted((one, other), key=lambda track: track.frames[0])
+    alone = np.array(earlier.frames) < later.frames[0]
+    if not alone.any() or earlier.frames[-1] >= later.frames[-1]:
+        return True
+    return not _add_up(earlier, later, both, float(np.median(np.array(earlier.areas)[alone])))
