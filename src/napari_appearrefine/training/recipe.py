@@ -119,6 +119,10 @@ def make_scenes(photos: Path, folder: Path, share: float = 1.0) -> Iterator[Prog
             yield Progress(f"Rendering scenes ({name.replace('_', ' ')})", done, count)
 
 
+def _sets_with_cues(held: bool) -> list[str]:
+    return [name for name, recipe in RECIPES.items() if recipe.with_cues and name.startswith("held_") == held]
+
+
 def make_views(scenes: Path, device: torch.device) -> Iterator[Progress]:
     """Compute the features of all views of the scenes, below ``scenes/views``."""
     backbone = imagenet_backbone(device)
@@ -163,7 +167,8 @@ def train_motion(
     """Train the motion network; ``folder/average.pt`` holds the result.
 
     It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
-    objects, of many objects, by the water and in the dust, and of cells are mixed in, at a lower rate.
+    objects, of many, by the water and in the dust, with still things near the camera, and of cells are mixed in, at a
+    lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
@@ -171,9 +176,8 @@ def train_motion(
     channels_last(network, device)
     if start:
         network.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    names = ["motion", "motion_large", "motion_many", "motion_water", "motion_cells"] if start else ["motion"]
-    learned = [SceneSet.open(scenes / name) for name in names]
-    held = [SceneSet.open(scenes / f"held_{name.removeprefix('motion_')}") for name in names]
+    learned = [SceneSet.open(scenes / name) for name in (_sets_with_cues(held=False) if start else ["motion"])]
+    held = [SceneSet.open(scenes / name) for name in (_sets_with_cues(held=True) if start else ["held_motion"])]
 
     def logits_of(net: MotionNetwork, drawn: MotionBatch) -> Tensor:
         with autocast(device, inference_dtype(device)):
