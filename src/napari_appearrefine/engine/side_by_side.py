@@ -59,7 +59,6 @@ def side_by_side(
             while len(coming) > _MOST_AHEAD or (len(coming) > workers and coming[0].done()):
                 yield arrived()
             # One more waits, so that no thread does while this one is busy with what has arrived.
-            # One more waits, so that no thread does while this one is busy with what has arrived.
             _wait_for_room(coming, workers + 1)
         while coming:
             yield arrived()
