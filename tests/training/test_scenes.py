@@ -102,6 +102,8 @@ def test_rendering_goes_on_where_it_stopped(photos, tmp_path):
     assert drawn.images.shape == (2, 3, 96, 128)
     assert drawn.cues.shape[-2:] == drawn.target.shape[-2:] == drawn.objects.shape[-2:] == (48, 64)
     assert drawn.objects.any()
+    assert drawn.shadows.shape == drawn.objects.shape
+    assert not (drawn.shadows[drawn.objects > 0]).any()
     assert (drawn.target[:, 0][drawn.objects > 0] > 0).all()
 
 

@@ -71,10 +71,11 @@ def shared_threads(device: torch.device) -> Iterator[int]:
     """
     threads = torch.get_num_threads()
     if device.type != "cpu":
-        others, own = threads, 1
+        own, others = 1, threads
+    elif threads <= 2:
+        own, others = threads, threads
     else:
-        others = threads if threads <= 2 else threads // 2
-        own = threads if threads <= 2 else threads - others
+        own, others = threads - threads // 2, threads // 2
     torch.set_num_threads(own)
     try:
         yield others

@@ -58,7 +58,9 @@ def _motion_sample(scenes: SceneSet, rng: np.random.Generator, augment: bool) ->
     frame = int(rng.integers(scenes.frames.shape[1], size=2).sum()) // 2
     image = torch.from_numpy(np.array(scenes.frames[scene, frame])).permute(2, 0, 1).float() / 255
     cues = torch.from_numpy(scenes.cues[scene, frame].astype(np.float32))
-    labels, shadows = (torch.from_numpy(np.array(a[scene, frame])) for a in (scenes.labels, scenes.shadows))
+    labels, shadows = (torch.from_numpy(np.array(plane[scene, frame])) for plane in (scenes.labels, scenes.shadows))
+    # What falls on another object is a part of what that one looks like.
+    shadows[labels > 0] = 0
     if augment:
         image = recolour(image, rng)
         if rng.random() < 0.5:

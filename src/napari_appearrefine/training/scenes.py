@@ -158,14 +158,14 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
             if light is not None:
                 shadows[t][light.cast(image, warped, alpha, water[0].shift(t) if water else None)] = layer + 1
             trail = trails[layer]
-            if trail is not None and not trail.before:
+            if trail is not None and not trail.in_front:
                 shadows[t][trail.draw(image, t)] = layer + 1
             blend(image, warped, alpha)
             inside = alpha > 0.5
             amodal[t, layer] = inside
             labels[t][inside] = layer + 1
             shadows[t][inside] = 0
-            if trail is not None and trail.before:
+            if trail is not None and trail.in_front:
                 shadows[t][trail.draw(image, t) & (labels[t] == 0)] = layer + 1
         frames[t] = np.clip(image, 0, 255).astype(np.uint8)
     frames = _camera_look(frames, rng)

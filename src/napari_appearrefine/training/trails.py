@@ -40,7 +40,7 @@ class Trail:
     """
 
     def __init__(self, rng: np.random.Generator, path: Path2D, camera: Path2D, extent: tuple[float, float]) -> None:
-        self._camera, self._path = camera, path
+        self._camera = camera
         height, width = extent
         self._life = int(rng.integers(3, 12))
         self._radius = float(rng.uniform(0.06, 0.35)) * max(height, width)
@@ -49,7 +49,7 @@ class Trail:
         self._opacity = float(rng.uniform(0.25, 0.9))
         grey = rng.uniform(120, 250)
         self._colour = np.asarray(np.clip(grey + rng.normal(0, 18, 3), 0, 255), np.float32)
-        self.before = bool(rng.random() < 0.3)
+        self.in_front = bool(rng.random() < 0.3)
         grain = float(rng.choice([4.0, 10.0, 30.0]))
         speed = np.array([path.velocity(t) for t in range(len(path.x))])
         speed -= np.array([camera.velocity(t) for t in range(len(path.x))])
