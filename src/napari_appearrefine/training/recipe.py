@@ -61,6 +61,9 @@ _WATER_AND_DUST = SceneOptions(
 )
 _LARGE_ON_WATER = replace(_WATER_AND_DUST, objects=(1, 2), extents=(0.4, 1.2), pace=(0.2, 3.0), water=0.8, trails=0.3)
 _STILL_THINGS = SceneOptions(frames=10, objects=(1, 2), extents=(0.12, 0.8), layers=0.95, posts=0.2)
+_WALKERS = SceneOptions(
+    frames=10, objects=(1, 3), parallax=0.5, extents=(0.2, 0.8), pace=(1.0, 9.0), layers=0.3, posts=0.3, strides=0.9
+)
 _MATCHING_SCENES = SceneOptions(frames=6, size=(448, 768), speed=5.0, objects=(1, 6), extents=(0.06, 0.95))
 _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 _MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
@@ -72,6 +75,7 @@ RECIPES = {
     "motion_water": SceneRecipe(300, 12, _WATER_AND_DUST, with_cues=True),
     "motion_boats": SceneRecipe(120, 13, _LARGE_ON_WATER, with_cues=True),
     "motion_still": SceneRecipe(160, 14, _STILL_THINGS, with_cues=True),
+    "motion_walkers": SceneRecipe(400, 15, _WALKERS, with_cues=True),
     "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
@@ -80,6 +84,7 @@ RECIPES = {
     "held_many": SceneRecipe(24, 109, _MANY_OBJECTS, with_cues=True),
     "held_water": SceneRecipe(30, 112, _WATER_AND_DUST, with_cues=True),
     "held_still": SceneRecipe(30, 114, _STILL_THINGS, with_cues=True),
+    "held_walkers": SceneRecipe(30, 115, _WALKERS, with_cues=True),
     "held_cells": SceneRecipe(16, 110, _MOVING_CELLS, with_cues=True, microscopy=True),
     "held_matching": SceneRecipe(50, 105, _MATCHING_SCENES),
     "held_microscopy": SceneRecipe(20, 106, _MICROSCOPY_SCENES, microscopy=True),

@@ -13,6 +13,7 @@ from .paths import Path2D, camera_path, object_path, smooth_field
 from .photos import PhotoLibrary
 from .shadows import draw_light
 from .sprites import Sprite, animate, row_of_posts, sprite_from_library, sprite_from_texture
+from .strides import striding
 from .trails import Trail
 from .water import Waves, flooded
 
@@ -70,6 +71,8 @@ class SceneOptions:
         Share of the scenes that lie by the water, with the objects in it.
     trails : float
         Share of the objects that throw up dust or spray.
+    strides : float
+        Share of the objects that walk, with feet that stand on the ground for a while.
     """
 
     frames: int = 8
@@ -83,6 +86,7 @@ class SceneOptions:
     posts: float = 0.0
     water: float = 0.0
     trails: float = 0.0
+    strides: float = 0.0
 
 
 def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: SceneOptions | None = None) -> Scene:
@@ -132,7 +136,12 @@ def render_scene(library: PhotoLibrary, rng: np.random.Generator, options: Scene
     amodal = np.zeros((options.frames, count, height, width), bool)
     shadows = np.zeros_like(labels)
     light = draw_light(rng, water=water is not None)
-    animations = [animate(sprite, rng, options.speed) for sprite, _ in sprites]
+    animations = [
+        striding(sprite, rng, path, camera)
+        if options.strides and rng.random() < options.strides
+        else animate(sprite, rng, options.speed)
+        for sprite, path in sprites
+    ]
     trails = [
         Trail(rng, path, camera, sprite.alpha.shape) if options.trails and rng.random() < options.trails else None
         for sprite, path in sprites
