@@ -42,7 +42,7 @@ def feet_ahead(path: Path2D, camera: Path2D, stride: float, phase: float) -> np.
 def striding(
     sprite: Sprite, rng: np.random.Generator, path: Path2D, camera: Path2D
 ) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Return a function from frame to (image, alpha): the sprite walks, on its own lower part or on legs drawn to it."""
+    """Return a function from frame to (image, alpha): it walks on its own lower part or on drawn legs."""
     if rng.random() < _DRAWN_LEGS:
         return _on_drawn_legs(sprite, rng, path, camera)
     return _on_its_own(sprite, rng, path, camera)
