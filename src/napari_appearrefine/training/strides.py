@@ -109,7 +109,8 @@ def _on_drawn_legs(
     margin, below = int(stride / 2 + 0.2 * width) + 2, int(0.9 * length) + 2
     frames, phase = np.arange(len(path.x)), float(rng.uniform(0, 2))
     pairs = int(rng.integers(1, 3))
-    behind, before = [], []
+    behind: list[_Limb] = []
+    before: list[_Limb] = []
     for pair in range(pairs):
         hip = margin + width * (0.5 if pairs == 1 else 0.25 + 0.5 * pair) + float(rng.normal(0, 0.04)) * width
         look = _limb_sprite(sprite, rng, length)
