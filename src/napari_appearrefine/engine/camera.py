@@ -103,9 +103,9 @@ def _sample_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _dominant_affine(design: np.ndarray, flow: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Find the affine motion (8,) of most points, from their 1, x and y (P, 3) and their flow (2, P)."""
-    generator = np.random.default_rng(0)
-    chance = weights / weights.sum()
-    triples = generator.choice(len(design), size=(_HYPOTHESES, 3), p=chance)
+    reached = np.cumsum(weights)
+    # As a generator's choice with these chances, which would check them first.
+    triples = np.searchsorted(reached / reached[-1], _draws(), side="right")
     corners = design[triples]
     # Thin triangles extrapolate wildly; they are left out by the determinant, twice their area.
     wide = np.abs(np.linalg.det(corners)) > 0.05
@@ -130,6 +130,12 @@ def _dominant_affine(design: np.ndarray, flow: np.ndarray, weights: np.ndarray) 
         agreement += np.maximum(agrees, 0, out=agrees) @ counted
     best = candidates[int(np.argmax(agreement))]
     return np.concatenate([best[:, 0], best[:, 1], np.zeros(2)])
+
+
+@lru_cache(maxsize=1)
+def _draws() -> np.ndarray:
+    """Return the random numbers from 0 to 1 that choose three points for every hypothesis."""
+    return np.random.default_rng(0).random((_HYPOTHESES, 3))
 
 
 @lru_cache(maxsize=8)
