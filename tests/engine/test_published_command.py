@@ -11,7 +11,7 @@ from PIL import Image
 from published_reference import NAMES, deterministic_weights, recorded_clip, recorded_flow
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
 from napari_appearrefine.engine.networks.inputs import resized_planes
 from napari_appearrefine.files.flow import write_flo

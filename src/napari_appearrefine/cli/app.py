@@ -25,11 +25,6 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """Run the command line; exits with 0, 2 (something the user can put right) or 130 (Ctrl-C)."""
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"napari-appearrefine {__version__}")
