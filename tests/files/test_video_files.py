@@ -220,21 +220,37 @@ def test_dask_array_reads_single_frames(film: Path) -> None:
     assert reads == [41]
 
 
-@pytest.mark.parametrize("name", ["half.mkv", "half.avi", "half.webm"])
-def test_the_head_of_a_cut_off_file_is_used(tmp_path: Path, name: str) -> None:
-    codec = {"half.mkv": "libx264", "half.avi": "mpeg4", "half.webm": "libvpx-vp9"}[name]
-    whole = write_video(tmp_path / name, codec, count=60)
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("half.mkv", "libx264", {}),
+        ("half.avi", "mpeg4", {}),
+        ("half.webm", "libvpx-vp9", {}),
+        ("half.mp4", "libx264", FRAGMENTS),
+    ],
+)
+def test_the_head_of_a_cut_off_file_is_used(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    whole = write_video(tmp_path / name, codec, count=60, container_options=options)
     expected = decode_in_order(whole)
     content = whole.read_bytes()
     whole.write_bytes(content[: len(content) * 6 // 10])
     clip = open_video(whole)
     assert len(clip) == len(decode_in_order(whole))
     assert 5 < len(clip) < 60
-    # Of the three only an avi tells at its head how many frames there are.
-    assert bool(clip.notice) == (name == "half.avi")
+    # Only an avi tells at its head how many frames there are; of the others one knows that something is missing.
+    told = "frames are lost" if name == "half.avi" else f"cut off; anything after its {len(clip)} frames is lost"
+    assert told in clip.notice
     for frame in (len(clip) - 2, 0, len(clip) // 2):
         np.testing.assert_array_equal(clip.raw(frame), expected[frame])
     clip.raw(len(clip) - 1)
+
+
+def test_a_live_recording_that_does_not_know_its_length_is_not_called_cut_off(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "live.mkv", container_options={"live": "1"})
+    assert not open_video(path).notice
 
 
 def test_an_mp4_cut_off_after_its_table_counts_what_decodes(tmp_path: Path) -> None:
