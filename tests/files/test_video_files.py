@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from media_samples import decode_in_order, remux, write_video
 
 from napari_appearrefine.core.errors import UserError
+from napari_appearrefine.core.labels import check_masks
 from napari_appearrefine.files import decoding
 from napari_appearrefine.files.video import as_dask, open_video
 
@@ -189,6 +190,11 @@ def test_rotation_is_honoured(tmp_path: Path, turn: int) -> None:
     clip = open_video(path)
     assert clip.size == ((48, 64) if turn == 180 else (64, 48))
     np.testing.assert_array_equal(clip.raw(1), np.rot90(decode_in_order(path)[1], turn // 90))
+    if turn != 180:
+        with pytest.raises(
+            UserError, match="64 x 48 pixels but turned is 48 x 64; give masks that are turned as players"
+        ):
+            check_masks(np.zeros((3, 48, 64), np.uint8), clip)
 
 
 @pytest.mark.parametrize(("pixels", "dtype"), [("gray", np.uint8), ("gray16le", np.uint16)])

@@ -48,9 +48,11 @@ def check_masks(masks: FrameSource, clip: Clip, name: str = "masks") -> None:
             f"{name} has {shape[0]} frames but {clip.name} has {len(clip)}; give one mask for each frame of the video."
         )
     if shape[1:] != clip.size:
+        # Of a telephone's upright video that lies on its side in the file, some programs see what lies there.
+        turned = " that are turned as players show it" if shape[1:] == clip.size[::-1] else " of the video's size"
         raise UserError(
             f"{name} is {shape[2]} x {shape[1]} pixels but {clip.name} is {clip.size[1]} x {clip.size[0]}; "
-            "give masks of the video's size."
+            f"give masks{turned}."
         )
 
 
