@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_appearrefine import Clip, FrameLabels, RefineParameters, __version__, flow_masks, open_video, refine
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.cli.progress import ProgressDisplay
 from napari_appearrefine.cli.whole_shapes import WholeShapesWriter
 from napari_appearrefine.core.events import Progress
@@ -186,40 +183,6 @@ def test_whole_shapes_are_one_file_a_frame(tmp_path: Path) -> None:
     assert [labels.max() for labels in read_masks(tmp_path / "shapes" / "1")] == [1, 1, 1]
     assert [labels.max() for labels in read_masks(tmp_path / "shapes" / "2")] == [0, 2, 0]
     assert json.loads((tmp_path / "shapes" / "order.json").read_text())["00001"] == [2, 1]
-
-
-def test_interrupt_keeps_finished_frames(video: Path, masks: Path, tmp_path: Path) -> None:
-    """A real Ctrl-C in a real process, in the middle of the correction."""
-    code = (
-        # A process that was started in the background of a script ignores Ctrl-C, and so would its children.
-        "import signal, time\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from napari_appearrefine.engine import refinement\n"
-        "from small_clip import UnchangedModel\n"
-        "class Slow(UnchangedModel):\n"
-        "    def correct(self, *arguments):\n"
-        "        for result in super().correct(*arguments):\n"
-        "            yield result\n"
-        "            time.sleep(5)\n"
-        "refinement.load_model = lambda parameters: Slow()\n"
-        "from napari_appearrefine.cli import main\n"
-        "main()\n"
-    )
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", code, "refine", str(video), "--masks", str(masks), "-o", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    deadline = time.monotonic() + 60
-    while not (out / "00000.png").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
-    assert "kept" in stderr
-    assert [file.name for file in sorted(out.iterdir())] == ["00000.png"]
-    np.testing.assert_array_equal(np.asarray(Image.open(out / "00000.png")), true_masks()[0])
 
 
 def test_progress_outside_a_terminal_is_a_line_a_stage() -> None:

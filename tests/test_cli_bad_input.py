@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from small_clip import contents_of, make_mask_folder, make_video_file, make_video_folder, true_masks
 
 runner = CliRunner()

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress
 from napari_appearrefine.core.labels import labels_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from small_clip import make_mask_folder, true_masks
 
 

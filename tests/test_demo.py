@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_appearrefine import demo
-from napari_appearrefine.cli import app, jobs
+from napari_appearrefine.cli import jobs
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.events import Report
 from napari_appearrefine.demo import DemoResult, can_open_windows, draw_demo, write_demo

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from small_clip import make_mask_folder, make_video_file, true_masks
 
 ROOT = Path(__file__).parents[1]

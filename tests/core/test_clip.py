@@ -32,6 +32,11 @@ def test_values_that_are_too_large_for_single_precision() -> None:
     assert np.abs(seen.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.uint64, 2**63), (float, -1e300), (np.uint16, 7)])
+def test_one_value_everywhere_is_black(dtype: type, value: float) -> None:
+    assert not Clip(np.full((4, 20, 20), value, dtype)).rgb(1).any()
+
+
 def test_what_is_no_number_is_black_and_sets_no_range() -> None:
     frames = VALUES.astype(np.float32)
     frames[:, :5], frames[:, 5:10] = np.nan, np.inf

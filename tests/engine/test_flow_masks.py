@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from flow_files import write_flo
 from napari_appearrefine.core.clip import Clip
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.core.events import FrameLabels, Progress, Report
@@ -22,7 +23,6 @@ from napari_appearrefine.engine.merging import render_labels
 from napari_appearrefine.engine.motion_cues import MotionCues
 from napari_appearrefine.engine.oclr_masks import FrameLayers
 from napari_appearrefine.engine.oclr_objects import collect_planes
-from napari_appearrefine.files.flow import write_flo
 
 CPU = FlowMaskParameters(device="cpu")
 

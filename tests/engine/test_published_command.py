@@ -11,10 +11,10 @@ from PIL import Image
 from published_reference import NAMES, deterministic_weights, recorded_clip, recorded_flow
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from flow_files import write_flo
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.engine.checkpoints import CORRECTOR, DINO8, DINO16, OCLR, SELECTOR
 from napari_appearrefine.engine.networks.inputs import resized_planes
-from napari_appearrefine.files.flow import write_flo
 from napari_appearrefine.files.palette import davis_palette
 
 STORED_AS = {SELECTOR: "selector", CORRECTOR: "corrector", DINO8: "dino8", DINO16: "dino16"}

@@ -15,7 +15,7 @@ import torch
 from published_reference import deterministic_weights
 from typer.testing import CliRunner
 
-from napari_appearrefine.cli import app
+from napari_appearrefine.cli.app import app
 from napari_appearrefine.core.errors import UserError
 from napari_appearrefine.engine.checkpoints import CORRECTOR, SELECTOR
 from napari_appearrefine.engine.weights_store import (

@@ -102,6 +102,25 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_text() == "new"
 
 
+def test_links_are_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with atomic_path(tmp_path / "link", through_link=False) as beside:
+        beside.write_text("new")
+    assert (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "target").read_text() == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(UserError, match="pipe is a pipe or a device"), atomic_path(tmp_path / name) as beside:
+            beside.write_text("new")
+    assert not (tmp_path / "pipe").is_file()
+
+
 def test_reports_are_valid_json(tmp_path: Path) -> None:
     report = {
         "frames": np.int64(3),

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from flow_files import write_flo
 from napari_appearrefine.core.errors import UserError
-from napari_appearrefine.files.flow import FlowFolder, read_flo, write_flo
+from napari_appearrefine.files.flow import FlowFolder, read_flo
 
 NAMES = ["00000", "00001", "00002", "00003"]
 

@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from napari_appearrefine.core.clip import Clip, FrameSource
 from napari_appearrefine.core.errors import UserError
@@ -98,6 +98,22 @@ def test_one_other_value_makes_white_an_id(tmp_path: Path) -> None:
     frames[2, 0, 0] = 1
     save(tmp_path / "m", frames)
     np.testing.assert_array_equal(whole(open_masks(tmp_path / "m")), frames)
+
+
+def test_black_and_white_with_soft_edges_is_refused(tmp_path: Path) -> None:
+    """Each grey of an edge would become an object."""
+    disk = Image.new("L", (32, 24))
+    ImageDraw.Draw(disk).ellipse((4, 4, 26, 20), fill=255)
+    disk.filter(ImageFilter.GaussianBlur(1)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match=r"0\.png is white with soft edges"):
+        open_masks(tmp_path)
+
+
+def test_many_small_objects_beside_white_are_ids(tmp_path: Path) -> None:
+    frame = np.full(SIZE, 255, np.uint8)
+    frame[4:8] = np.arange(1, 17, dtype=np.uint8).reshape(2, 8).repeat(2, axis=0).repeat(2, axis=1)
+    save(tmp_path, frame[None])
+    np.testing.assert_array_equal(whole(open_masks(tmp_path)), frame[None])
 
 
 def test_an_indexed_255_stays_255(tmp_path: Path) -> None:

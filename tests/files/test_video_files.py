@@ -8,11 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from media_samples import decode_in_order, remux, write_video
 
 from napari_appearrefine.core.errors import UserError
+from napari_appearrefine.core.labels import check_masks
 from napari_appearrefine.files import decoding
 from napari_appearrefine.files.video import as_dask, open_video
 
@@ -189,6 +191,11 @@ def test_rotation_is_honoured(tmp_path: Path, turn: int) -> None:
     clip = open_video(path)
     assert clip.size == ((48, 64) if turn == 180 else (64, 48))
     np.testing.assert_array_equal(clip.raw(1), np.rot90(decode_in_order(path)[1], turn // 90))
+    if turn != 180:
+        with pytest.raises(
+            UserError, match="64 x 48 pixels but turned is 48 x 64; give masks that are turned as players"
+        ):
+            check_masks(np.zeros((3, 48, 64), np.uint8), clip)
 
 
 @pytest.mark.parametrize(("pixels", "dtype"), [("gray", np.uint8), ("gray16le", np.uint16)])
@@ -220,21 +227,37 @@ def test_dask_array_reads_single_frames(film: Path) -> None:
     assert reads == [41]
 
 
-@pytest.mark.parametrize("name", ["half.mkv", "half.avi", "half.webm"])
-def test_the_head_of_a_cut_off_file_is_used(tmp_path: Path, name: str) -> None:
-    codec = {"half.mkv": "libx264", "half.avi": "mpeg4", "half.webm": "libvpx-vp9"}[name]
-    whole = write_video(tmp_path / name, codec, count=60)
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("half.mkv", "libx264", {}),
+        ("half.avi", "mpeg4", {}),
+        ("half.webm", "libvpx-vp9", {}),
+        ("half.mp4", "libx264", FRAGMENTS),
+    ],
+)
+def test_the_head_of_a_cut_off_file_is_used(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+    whole = write_video(tmp_path / name, codec, count=60, container_options=options)
     expected = decode_in_order(whole)
     content = whole.read_bytes()
     whole.write_bytes(content[: len(content) * 6 // 10])
     clip = open_video(whole)
     assert len(clip) == len(decode_in_order(whole))
     assert 5 < len(clip) < 60
-    # Of the three only an avi tells at its head how many frames there are.
-    assert bool(clip.notice) == (name == "half.avi")
+    # Only an avi tells at its head how many frames there are; of the others one knows that something is missing.
+    told = "frames are lost" if name == "half.avi" else f"cut off; anything after its {len(clip)} frames is lost"
+    assert told in clip.notice
     for frame in (len(clip) - 2, 0, len(clip) // 2):
         np.testing.assert_array_equal(clip.raw(frame), expected[frame])
     clip.raw(len(clip) - 1)
+
+
+def test_a_live_recording_that_does_not_know_its_length_is_not_called_cut_off(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "live.mkv", container_options={"live": "1"})
+    assert not open_video(path).notice
 
 
 def test_an_mp4_cut_off_after_its_table_counts_what_decodes(tmp_path: Path) -> None:
@@ -270,10 +293,17 @@ def test_other_files_named_like_videos_are_refused(tmp_path: Path, content: byte
         open_video(path)
 
 
-def test_sound_alone_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cover", [False, True])
+def test_sound_alone_is_refused(tmp_path: Path, cover: bool) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)
+        if cover:
+            picture = container.add_stream("mjpeg", rate=1)
+            picture.height, picture.width, picture.pix_fmt = 48, 64, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")))
+            container.mux(picture.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import OBJECT, make_rough_masks, make_truth
 
-from napari_appearrefine.evaluation.measures import boundary_accuracy, region_similarity
+from napari_appearrefine.evaluation.measures import frame_measures
 from napari_appearrefine.plugin.truth_controller import TruthController
 
 
@@ -29,9 +29,9 @@ def test_measures_of_every_frame_are_on_the_timeline(review, truth, truth_layer,
     truth.measured.connect(lambda region, contour: means.append((region, contour)))
     truth.choose(truth_layer)
     small_jobs.run()
-    planes = [(true == OBJECT, rough == OBJECT) for true, rough in zip(make_truth(), make_rough_masks(), strict=True)]
-    region = [region_similarity(*pair) for pair in planes]
-    contour = [boundary_accuracy(*pair) for pair in planes]
+    pairs = zip(make_truth(), make_rough_masks(), strict=True)
+    measures = [frame_measures(true, [OBJECT], rough, [OBJECT]) for true, rough in pairs]
+    region, contour = np.reshape(measures, (-1, 2)).T
     np.testing.assert_allclose(curves(review)["J"], region)
     np.testing.assert_allclose(curves(review)["F"], contour)
     np.testing.assert_allclose(means[-1], (np.mean(region), np.mean(contour)))

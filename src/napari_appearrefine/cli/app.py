@@ -25,11 +25,6 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """Run the command line; exits with 0, 2 (something the user can put right) or 130 (Ctrl-C)."""
-    app()
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"napari-appearrefine {__version__}")
@@ -53,6 +48,7 @@ def _demo(
         typer.Option(
             "-o",
             "--output",
+            parser=options.given_path,
             metavar="DIR",
             help="Folder for masks, report and overlay picture; ./napari-appearrefine-demo when headless.",
         ),
@@ -134,8 +130,15 @@ def _run(
 @app.command("evaluate")
 @plain_errors()
 def _evaluate(
-    truth: Annotated[Path, typer.Option(metavar="DIR", help="True masks: one clip's folder, or a folder of clips.")],
-    prediction: Annotated[Path, typer.Option(metavar="DIR", help="Masks to measure, named as the true ones.")],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            parser=options.given_path, metavar="DIR", help="True masks: one clip's folder, or a folder of clips."
+        ),
+    ],
+    prediction: Annotated[
+        Path, typer.Option(parser=options.given_path, metavar="DIR", help="Masks to measure, named as the true ones.")
+    ],
     task: Annotated[
         str,
         typer.Option(
@@ -144,7 +147,7 @@ def _evaluate(
             "leaves the first and last frame out.",
         ),
     ] = "unsupervised",
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
+    json: options.FiguresFile = None,
 ) -> None:
     """Measure masks against the truth as the DAVIS-2017 benchmark does: J, F and their mean."""
     from .jobs import evaluate_masks
@@ -160,7 +163,10 @@ def _simulate(
     masks: options.Masks,
     *,
     truth: Annotated[
-        Path, typer.Option(metavar="TRUTH", help="True masks of the video, in any format that masks have.")
+        Path,
+        typer.Option(
+            parser=options.given_path, metavar="TRUTH", help="True masks of the video, in any format that masks have."
+        ),
     ],
     policy: Annotated[
         list[str] | None,
@@ -176,7 +182,7 @@ def _simulate(
         RefineParameters,
         options.Only("model", "selector_checkpoint", "corrector_checkpoint", "dino8", "dino16", "exemplars", "device"),
     ],
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
+    json: options.FiguresFile = None,
 ) -> None:
     """Simulate an annotator who corrects frames, and measure what each correction brings to the whole clip."""
     from .simulation import simulate_annotator
@@ -189,10 +195,22 @@ def _simulate(
 @plain_errors()
 def _train(
     photos: Annotated[
-        Path, typer.Option(metavar="DIR", help="Photographs (JPEG), some with the outlines of their objects.")
+        Path,
+        typer.Option(
+            parser=options.given_path,
+            metavar="DIR",
+            help="Photographs (JPEG), some with the outlines of their objects.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for scenes, checkpoints and the weights.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=options.given_path,
+            metavar="DIR",
+            help="Folder for scenes, checkpoints and the weights.",
+        ),
     ],
     part: Annotated[str, typer.Argument(metavar="motion|matching|all", help="Which network to train.")] = "all",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each network; as packaged by default.")] = None,

@@ -10,9 +10,9 @@ from typing import NoReturn
 import typer
 
 from ..core.errors import UserError
+from .interruption import INTERRUPTED, SENTENCE, has_come, raised_in_block
 
 USER_ERROR = 2
-INTERRUPTED = 130
 
 _WAY_OUT = {
     errno.ENOSPC: "there is no space left on the disk; free some, or choose another disk, and run again",
@@ -34,15 +34,16 @@ def plain_errors() -> Iterator[None]:
     Usable as a decorator of a command. Everything else is a fault of the program and keeps its traceback.
     """
     try:
-        yield
-    except UserError as error:
-        _leave(str(error))
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. What was finished is kept.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        raise
-    except (OSError, MemoryError, RuntimeError) as error:
+        with raised_in_block():
+            yield
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or has_come():
+            typer.echo(SENTENCE, err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        if isinstance(error, UserError):
+            _leave(str(error))
+        if isinstance(error, BrokenPipeError) or not isinstance(error, OSError | MemoryError | RuntimeError):
+            raise
         if _is_out_of_memory(error):
             _leave("The memory is used up; close other programs, or give a smaller video.")
         if not isinstance(error, OSError):

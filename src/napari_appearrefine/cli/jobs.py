@@ -16,6 +16,7 @@ from ..files.video import open_video
 from .output import (
     check_file,
     check_folder,
+    check_is_not_around,
     check_other_folder,
     check_plain_folder,
     kept_or_temporary,
@@ -57,6 +58,7 @@ def make_flow_masks(
     shapes = None
     if whole_out is not None:
         check_other_folder(whole_out, [*inputs, out], "--amodal")
+        check_is_not_around(whole_out, [*inputs, out], "--amodal")
         shapes = WholeShapesWriter(whole_out, clip)
     with ProgressDisplay() as display:
         report = _write_flow_masks(clip, out, parameters, display, shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import wraps
@@ -69,7 +70,7 @@ def _option(settings: Any, name: str) -> Any:
     choices = setting.metadata.get("choices")
     path = ("DIR" if "folder" in setting.metadata else "FILE") if "Path" in str(setting.type) else None
     metavar = "|".join(choices) if choices else path or (None if setting.type == "bool" else "N")
-    return typer.Option(help=setting.metadata["help"], metavar=metavar)
+    return typer.Option(help=setting.metadata["help"], metavar=metavar, parser=given_path if path else None)
 
 
 def _check_flow_model(model: str) -> str:
@@ -80,7 +81,9 @@ def _check_flow_model(model: str) -> str:
 
 
 def given_path(text: str) -> Path:
-    """Return the path; an empty one, as of a shell's variable that is not set, would be the current folder.
+    """Return the path; a ``~`` that the shell left, as in ``--output=~/masks``, is the person's own folder.
+
+    An empty one, as of a shell's variable that is not set, would be the current folder.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def given_path(text: str) -> Path:
     """
     if not text:
         raise typer.BadParameter("the path is empty; name a file or a folder.")
-    return Path(text)
+    return Path(os.path.expanduser(text))
 
 
 Video = Annotated[
@@ -123,7 +126,16 @@ Masks = Annotated[
     ),
 ]
 ReportFile = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE.json", help="Write scores, exemplars and times to this file.")
+    Path | None,
+    typer.Option(
+        "--report",
+        parser=given_path,
+        metavar="FILE.json",
+        help="Write scores, exemplars and times to this file.",
+    ),
+]
+FiguresFile = Annotated[
+    Path | None, typer.Option(parser=given_path, metavar="FILE", help="Write all figures to this file.")
 ]
 
 Device = Annotated[str, _option(RefineParameters, "device")]

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.clip import Clip
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
-from ..files.atomic import explained_write_errors
+from ..files.atomic import check_no_other, explained_write_errors
 from ..files.images import IMAGE_SUFFIXES
 from ..files.masks import MaskFolderWriter
 from ..files.report import write_json
@@ -38,8 +38,8 @@ def check_folder(folder: Path, clip: Clip, inputs: Sequence[Path], flag: str = "
     Raises
     ------
     UserError
-        If the folder is a file, cannot be made or written to, is one of the inputs, or holds
-        images that are no masks of this video.
+        If the folder is a file, cannot be made or written to, is one of the inputs, holds
+        images that are no masks of this video, or something that is no file in the place of one.
     """
     check_other_folder(folder, inputs, flag)
     if folder.is_dir():
@@ -51,6 +51,8 @@ def check_folder(folder: Path, clip: Clip, inputs: Sequence[Path], flag: str = "
                 f"{flag} {folder} already holds {foreign[0]}, which is no mask of {clip.name}; "
                 "choose an empty folder, so that the results do not mix with other files."
             )
+        for name in known:
+            check_no_other(folder / name)
 
 
 def check_other_folder(folder: Path, others: Sequence[Path], flag: str) -> None:
@@ -65,6 +67,19 @@ def check_other_folder(folder: Path, others: Sequence[Path], flag: str) -> None:
         if _is_same(folder, path):
             raise UserError(f"{flag} {folder} is also what is read; choose another folder for the results.")
     check_plain_folder(folder, flag)
+
+
+def check_is_not_around(folder: Path, others: Sequence[Path], flag: str) -> None:
+    """Check that a folder, in which further ones will be made, holds none of what is used otherwise.
+
+    Raises
+    ------
+    UserError
+        If it does.
+    """
+    for path in others:
+        if folder.resolve() in path.resolve().parents:
+            raise UserError(f"{flag} {folder} holds {path}, which is used otherwise; choose another folder.")
 
 
 def check_plain_folder(folder: Path, flag: str) -> None:
@@ -86,13 +101,14 @@ def check_file(file: Path | None, inputs: Sequence[Path], flag: str) -> None:
     Raises
     ------
     UserError
-        If the path is a folder, one of the inputs, named like a frame or a mask, or in a place that cannot be written
-        to.
+        If the path is a folder, a pipe or a device, one of the inputs, named like a frame or a mask, or in a place that
+        cannot be written to.
     """
     if file is None:
         return
-    if file.is_dir():
-        raise UserError(f"{flag} {file} is a folder; choose a file name.")
+    if file.exists() and not file.is_file():
+        kind = "folder" if file.is_dir() else "pipe or a device"
+        raise UserError(f"{flag} {file} is a {kind}; choose a file name.")
     if file.suffix.lower() in IMAGE_SUFFIXES:
         raise UserError(f"{flag} {file} has the name of an image; choose one that ends in .json.")
     for path in inputs:

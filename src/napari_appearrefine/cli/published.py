@@ -19,13 +19,20 @@ from .published_job import RELEASED_QUERIES, PublishedSettings, run_published
 
 
 def _folder(flag: str, help: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(flag, metavar="DIR", help=help, show_default=False)
+    option: typer.models.OptionInfo = typer.Option(
+        flag, parser=options.given_path, metavar="DIR", help=help, show_default=False
+    )
     return option
 
 
 def _checkpoint(flag: str, other_name: str, what: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        flag, other_name, metavar="FILE", help=f"{what}; the stored one if not given (see weights).", show_default=False
+        flag,
+        other_name,
+        parser=options.given_path,
+        metavar="FILE",
+        help=f"{what}; the stored one if not given (see weights).",
+        show_default=False,
     )
     return option
 
@@ -74,7 +81,10 @@ def published(
         int, typer.Option("--num_queries", help="Objects that are treated together; 3 as in the checkpoints.")
     ] = RELEASED_QUERIES,
     sequences: Annotated[
-        Path | None, typer.Option("--sequences", metavar="FILE.json", help="A list of other clips' names.")
+        Path | None,
+        typer.Option(
+            "--sequences", parser=options.given_path, metavar="FILE.json", help="A list of other clips' names."
+        ),
     ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Do not split clips of YTVOS18m from 100 frames on.")] = False,
     parameters: Annotated[

@@ -10,6 +10,7 @@ import typer
 from ..core.errors import UserError
 from ..core.events import Progress
 from .errors import plain_errors
+from .options import given_path
 from .progress import ProgressDisplay
 
 weights_app = typer.Typer(
@@ -20,6 +21,7 @@ Folder = Annotated[
     Path | None,
     typer.Option(
         "--folder",
+        parser=given_path,
         metavar="DIR",
         help="Where weights are kept; by default $NAPARI_APPEARREFINE_WEIGHTS, or a folder in the user's cache.",
         show_default=False,
@@ -48,7 +50,10 @@ def _list(folder: Folder = None) -> None:
 @plain_errors()
 def _add(
     name: Annotated[str, typer.Argument(metavar=_NAMES, help="Which weights.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The downloaded checkpoint.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(parser=given_path, metavar="FILE", help="The downloaded checkpoint.", show_default=False),
+    ],
     folder: Folder = None,
 ) -> None:
     """Check a downloaded file by its parameters, copy it into the folder and keep its SHA-256."""

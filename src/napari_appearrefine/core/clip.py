@@ -154,7 +154,16 @@ class Clip:
                 lows.append(float(low))
                 highs.append(float(high))
         low, high = (min(lows), max(highs)) if lows else (0.0, 1.0)
-        return low, high if high > low else low + 1.0
+        # One more than a very large value is that value again.
+        return low, high if high > low else low + max(1.0, abs(low))
+
+
+def check_clip(clip: Clip) -> None:
+    """Raise ``UserError`` if what was given as a clip is something else, as a path or an array."""
+    if not isinstance(clip, Clip):
+        raise UserError(
+            f"The video is of the type {type(clip).__name__}; give Clip(array), or what open_video returns."
+        )
 
 
 def spread_frames(length: int, count: int) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .clip import Clip, FrameSource, spread_frames
+from .clip import Clip, FrameSource, check_clip, spread_frames
 from .errors import UserError
 
 LARGEST_ID = int(np.iinfo(np.uint16).max)
@@ -28,8 +28,13 @@ def check_masks(masks: FrameSource, clip: Clip, name: str = "masks") -> None:
     Raises
     ------
     UserError
-        If the dtype, the number of frames or the size does not fit.
+        If one of them is something else, as a path, or the dtype, the number of frames or the size does not fit.
     """
+    check_clip(clip)
+    if not isinstance(masks, FrameSource):
+        raise UserError(
+            f"{name} is of the type {type(masks).__name__}; give an integer array, or what open_masks returns."
+        )
     shape = tuple(int(length) for length in masks.shape)
     if np.dtype(masks.dtype).kind not in "uib":
         raise UserError(
@@ -43,9 +48,11 @@ def check_masks(masks: FrameSource, clip: Clip, name: str = "masks") -> None:
             f"{name} has {shape[0]} frames but {clip.name} has {len(clip)}; give one mask for each frame of the video."
         )
     if shape[1:] != clip.size:
+        # Of a telephone's upright video that lies on its side in the file, some programs see what lies there.
+        turned = " that are turned as players show it" if shape[1:] == clip.size[::-1] else " of the video's size"
         raise UserError(
             f"{name} is {shape[2]} x {shape[1]} pixels but {clip.name} is {clip.size[1]} x {clip.size[0]}; "
-            "give masks of the video's size."
+            f"give masks{turned}."
         )
 
 

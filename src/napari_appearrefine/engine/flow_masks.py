@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..core.clip import Clip, spread_frames
+from ..core.clip import Clip, check_clip, spread_frames
 from ..core.errors import UserError
 from ..core.events import Event, FrameLabels, Progress, Report
 from ..core.labels import label_dtype
@@ -77,6 +77,7 @@ def flow_masks(
     """
     started = time.perf_counter()
     parameters = parameters or FlowMaskParameters()
+    check_clip(clip)
     if len(clip) < 2:
         raise UserError(f"{clip.name} has only one frame, so there is no motion to see; import or paint masks instead.")
     device = pick_device(parameters.device)

@@ -105,8 +105,8 @@ def weights_named(name: str) -> PublicWeights:
 def weights_folder(chosen: Path | None = None) -> Path:
     """Return the folder chosen, that of the environment variable, or one in the user's cache."""
     if chosen is None and os.environ.get(FOLDER_VARIABLE):
-        chosen = Path(os.environ[FOLDER_VARIABLE])
-    return chosen.expanduser() if chosen is not None else Path(pooch.os_cache("napari-appearrefine")) / "weights"
+        chosen = Path(os.path.expanduser(os.environ[FOLDER_VARIABLE]))
+    return chosen if chosen is not None else Path(pooch.os_cache("napari-appearrefine")) / "weights"
 
 
 def file_sha256(path: Path) -> str:

@@ -13,48 +13,24 @@ from functools import cached_property, lru_cache
 import cv2
 import numpy as np
 
-TOLERANCE = 0.008
+_TOLERANCE = 0.008  # of the frame's diagonal
 
 
-def region_similarity(truth: np.ndarray, prediction: np.ndarray, void: np.ndarray | None = None) -> float:
+def region_similarity(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Return J, the intersection over union of two masks; 1 where both are empty.
 
     Parameters
     ----------
     truth, prediction : ndarray
         (Y, X) bool.
-    void : ndarray, optional
-        (Y, X) bool, pixels that do not count.
     """
-    truth, prediction = _valid(truth, void), _valid(prediction, void)
     union = np.count_nonzero(truth | prediction)
     return np.count_nonzero(truth & prediction) / union if union else 1.0
 
 
-def boundary_accuracy(
-    truth: np.ndarray, prediction: np.ndarray, void: np.ndarray | None = None, tolerance: float = TOLERANCE
-) -> float:
-    """Return F, the harmonic mean of precision and recall of two masks' boundaries.
-
-    A boundary pixel is right if the other boundary passes within the tolerance of it. Both
-    without a boundary give 1, one alone without gives 0.
-
-    Parameters
-    ----------
-    truth, prediction : ndarray
-        (Y, X) bool.
-    void : ndarray, optional
-        (Y, X) bool, pixels that do not count.
-    tolerance : float
-        Share of the frame's diagonal, rounded up to whole pixels.
-    """
-    radius = boundary_radius(truth.shape, tolerance)
-    return Boundary(_valid(truth, void), radius).f_measure(Boundary(_valid(prediction, void), radius))
-
-
-def boundary_radius(shape: Sequence[int], tolerance: float = TOLERANCE) -> int:
-    """Return the tolerance in pixels for frames of (Y, X) = ``shape``."""
-    return int(np.ceil(tolerance * np.linalg.norm(shape)))
+def boundary_radius(shape: Sequence[int]) -> int:
+    """Return the tolerance in pixels for frames of (Y, X) = ``shape``, rounded up."""
+    return int(np.ceil(_TOLERANCE * np.linalg.norm(shape)))
 
 
 def boundary_map(plane: np.ndarray) -> np.ndarray:

@@ -42,14 +42,28 @@ def explained_write_errors(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written, {reason}.") from error
 
 
+def check_no_other(path: Path) -> None:
+    """Check that there is a file or nothing at a path; a file renamed to that of a device would take its place.
+
+    Raises
+    ------
+    UserError
+        If there is a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; give the name of a file.")
+
+
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, through_link: bool = True) -> Iterator[Path]:
     """Give a path to write to that becomes ``path`` when the block ends well.
 
     Parameters
     ----------
     path : str or Path
-        The file to write or to replace; its folder must exist. A link is followed.
+        The file to write or to replace; its folder must exist.
+    through_link : bool
+        Where the path is a link, whether to replace the file that it leads to, or the link itself.
 
     Yields
     ------
@@ -60,12 +74,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the place cannot be written to (no space, no permission, a folder of that name).
+        If the place cannot be written to (no space, no permission, a folder or a device of that name).
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path) if through_link else path)
     with explained_write_errors(path):
-        if target.is_dir():
-            raise UserError(f"{path} is a folder; give the name of a file.")
+        check_no_other(target)
     beside = target.with_name(f".{secrets.token_hex(6)}.part{target.suffix}")
     try:
         with explained_write_errors(path):

@@ -21,7 +21,7 @@ def cache_folder(chosen: Path | None = None) -> Path:
         If the folder that was asked for cannot be made.
     """
     named = os.environ.get(CACHE_VARIABLE)
-    folder = chosen or (Path(named) if named else None)
+    folder = chosen or (Path(os.path.expanduser(named)) if named else None)
     if folder is None:
         return user_cache_path("napari-appearrefine", appauthor=False)
     # A folder that a person named must work; the system's own is only a convenience.

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..core.errors import UserError
@@ -106,7 +107,8 @@ class Decoder:
             ) from error
         self._close = weakref.finalize(self, self._container.close)
         stream = self._container.streams.best("video")
-        if not isinstance(stream, VideoStream):
+        # A song's cover picture is a stream of one frame.
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise UserError(f"{path} holds no video; choose another file.")
         stream.thread_type = "AUTO" if quick else "SLICE"
         self.stream = stream

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import UserError
-from .atomic import atomic_path
 from .names import natural_key
 
 _MAGIC = 202021.25
@@ -49,22 +48,6 @@ def read_flo(path: str | Path) -> np.ndarray:
     if len(values) != length:
         raise UserError(f"{path} is cut off or damaged; compute the flow again.")
     return np.frombuffer(values, "<f4").reshape(height, width, 2).astype(np.float32)
-
-
-def write_flo(path: str | Path, flow: np.ndarray) -> None:
-    """Write (Y, X, 2) flow in pixels as a .flo file.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be written.
-    """
-    if flow.ndim != 3 or flow.shape[2] != 2:
-        raise ValueError(f"flow must be (Y, X, 2), not {flow.shape}")
-    height, width = flow.shape[:2]
-    head = np.float32(_MAGIC).astype("<f4").tobytes() + np.array([width, height], "<i4").tobytes()
-    with atomic_path(path) as beside:
-        beside.write_bytes(head + np.ascontiguousarray(flow, "<f4").tobytes())
 
 
 class FlowFolder:

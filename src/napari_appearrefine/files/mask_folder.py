@@ -17,6 +17,8 @@ from .names import numbered_files
 from .palette import YOUTUBE_VOS_COLOURS, davis_palette
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+# More grey values than this between black and white, each in a thin line along white, are its soft edge, not ids.
+_MOST_GREYS_BESIDE_WHITE = 8
 # More colours than this are a photograph or soft edges, not objects.
 _MOST_COLOURS = 1024
 _WHITE = 255
@@ -53,7 +55,7 @@ class MaskFolder:
     Raises
     ------
     UserError
-        If there is no mask, one is damaged, sizes differ, or masks and clip do not go together.
+        If there is no mask, one is damaged or has soft edges, sizes differ, or masks and clip do not go together.
     """
 
     def __init__(self, folder: Path, clip: Clip | None = None) -> None:
@@ -104,6 +106,7 @@ class MaskFolder:
                 pixels = _read(path)
                 found = found or bool(np.any(pixels == _WHITE))
                 if np.any((pixels != 0) & (pixels != _WHITE)):
+                    _check_no_soft_edges(pixels, path)
                     return False
         return found
 
@@ -146,6 +149,20 @@ class MaskFolder:
             raise UserError(f"{folder} mixes colours with ids up to {largest}; save all masks as indexed PNG.")
         self._colours = np.array(sorted(found), np.int64)
         self._colour_ids = np.array([found[code] for code in sorted(found)], np.uint16)
+
+
+def _check_no_soft_edges(pixels: np.ndarray, path: Path) -> None:
+    """Raise ``UserError`` if grey (Y, X) shows something white whose edge fades to black: each grey would be an id."""
+    greys = (pixels != 0) & (pixels != _WHITE)
+    flat = greys[:-1, :-1] & (pixels[:-1, :-1] == pixels[1:, :-1]) & (pixels[:-1, :-1] == pixels[:-1, 1:])
+    count = np.count_nonzero(greys)
+    few = len(np.unique(pixels[greys])) <= _MOST_GREYS_BESIDE_WHITE
+    if few or 4 * np.count_nonzero(pixels == _WHITE) < count or np.count_nonzero(flat) > count // 10:
+        return
+    raise UserError(
+        f"{path} is white with soft edges, in which every grey would be an object; save masks with hard edges, or with "
+        "each object's id as its grey value."
+    )
 
 
 def _files_of_frames(folder: Path, files: list[Path], clip: Clip) -> list[Path | None]:

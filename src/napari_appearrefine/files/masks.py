@@ -97,7 +97,7 @@ class MaskFolderWriter:
         size: tuple[int, int],
         object_ids: Sequence[int] = (),
     ) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(folder)
         self._names = list(frame_names)
         self._size = tuple(size)
         self._dtype = np.uint8 if max(object_ids, default=0) <= 255 else np.uint16
@@ -130,7 +130,7 @@ class MaskFolderWriter:
         if self._dtype == np.uint8:
             image.putpalette(davis_palette().tobytes())
         path = self.folder / f"{self._names[frame]}.png"
-        with atomic_path(path) as beside:
+        with atomic_path(path, through_link=False) as beside:
             image.save(beside, format="PNG")
         return path
 

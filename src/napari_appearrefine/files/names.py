@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -58,18 +59,20 @@ def numbering_gap(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def existing(path: str | Path) -> Path:
-    """Return the path if there is something at it.
+    """Return the path if there is a file or a folder at it; a ``~`` at its beginning is the person's own folder.
 
     Raises
     ------
     UserError
-        If there is nothing.
+        If there is nothing, or a pipe or a device, which would be waited for without end.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     try:
         there = path.exists()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     if not there:
         raise UserError(f"{path} does not exist; check the path.")
+    if not (path.is_dir() or path.is_file()):
+        raise UserError(f"{path} is a pipe or a device; save what it gives as a file, and give that.")
     return path

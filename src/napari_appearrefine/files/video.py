@@ -12,6 +12,7 @@ import numpy as np
 from ..core.clip import Clip
 from ..core.errors import UserError
 from .arrays import open_npy
+from .container_end import is_cut_off
 from .images import TIFF_SUFFIXES, ImageFolder
 from .names import existing, numbering_gap
 from .tiff_stack import TiffStack
@@ -52,7 +53,7 @@ def open_video(path: str | Path) -> Clip:
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         video = VideoFile(path)
-        return Clip(video, name, notice=_notice_of_damage(video))
+        return Clip(video, name, notice=_notice_of_damage(path, video))
     if suffix in TIFF_SUFFIXES:
         return Clip(TiffStack(path), name)
     if suffix == ".npy":
@@ -68,10 +69,12 @@ def _notice_of_gap(names: Sequence[str]) -> str:
     return f"there is no frame between {gap[0]} and {gap[1]}" if gap else ""
 
 
-def _notice_of_damage(video: VideoFile) -> str:
-    if not video.missing:
-        return ""
-    return f"{video.missing} of {len(video) + video.missing} frames are lost; the file is damaged or cut off"
+def _notice_of_damage(path: Path, video: VideoFile) -> str:
+    if is_cut_off(path):
+        return f"the file is cut off; anything after its {len(video)} frames is lost"
+    if video.missing:
+        return f"{video.missing} of {len(video) + video.missing} frames are lost; the file is damaged or cut off"
+    return ""
 
 
 def as_dask(clip: Clip) -> dask.array.Array:

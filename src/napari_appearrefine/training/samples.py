@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
-import tifffile
 
-from ..files.masks import MaskFolderWriter
 from .paths import Path2D, smooth_field
 from .scenes import blend, warp
 from .sprites import Sprite
@@ -24,36 +20,6 @@ class SampleClip:
 
     frames: np.ndarray
     labels: np.ndarray
-
-
-def write_samples(folder: Path, seed: int = 0) -> None:
-    """Render both sample clips into ``folder/crossing`` and ``folder/cells``."""
-    crossing = render_crossing(np.random.default_rng([seed, 1]))
-    place = folder / "crossing"
-    place.mkdir(parents=True, exist_ok=True)
-    write_video(place / "video.mp4", crossing.frames)
-    names = [f"{frame:05d}" for frame in range(len(crossing.frames))]
-    writer = MaskFolderWriter(place / "truth", names, crossing.labels.shape[1:])
-    for frame, labels in enumerate(crossing.labels):
-        writer.write(frame, labels)
-    cells = render_cells(np.random.default_rng([seed, 2]))
-    place = folder / "cells"
-    place.mkdir(parents=True, exist_ok=True)
-    for name, stack in (("video.tif", cells.frames), ("truth.tif", cells.labels)):
-        tifffile.imwrite(
-            place / name, stack, compression="zlib", metadata={"axes": "TYX"}, predictor=name == "video.tif"
-        )
-
-
-def write_video(path: Path, frames: np.ndarray, rate: int = 24, quality: int = 26) -> None:
-    """Write (T, Y, X, 3) uint8 as H.264."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality), "preset": "slow"})
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def render_crossing(rng: np.random.Generator, frames: int = 60, size: tuple[int, int] = (360, 640)) -> SampleClip:
