@@ -92,6 +92,21 @@ def test_accepting_all_is_one_undo_step_that_takes_marks_and_proposal_with_it(
     assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
 
 
+@pytest.mark.parametrize("shown", [0, *WRONG])
+def test_an_acceptance_that_comes_and_goes_is_no_edit_of_the_shown_frame(
+    model_viewer, proposals, review, run, rough, shown
+):
+    model_viewer.dims.set_current_step(0, shown)
+    run()
+    proposals.accept()
+    for _ in range(2):
+        rough.undo()
+        assert not review.table.column("edited").any()
+        rough.redo()
+        assert not review.table.column("edited").any()
+        assert (review.table.cells(OBJECT)["source"] == Source.RUN).all()
+
+
 def test_accepting_and_rejecting_frames(model_viewer, proposals, run, rough):
     run()
     proposals.accept([2])
