@@ -73,6 +73,10 @@ def test_buttons_of_the_objects_box(qtbot, monkeypatch, model_viewer, workbench)
     assert not layer.mouse_drag_callbacks
     box.hide_button.click()
     assert workbench.objects.is_hidden(OTHER)
+    assert box.hide_button.text() == "Show"
+    workbench.review.select_object(OBJECT)
+    assert box.hide_button.text() == "Hide"
+    workbench.review.select_object(OTHER)
     box.solo_button.click()
     assert layer.show_selected_label
     box.swap_menu.aboutToShow.emit()
@@ -107,6 +111,12 @@ def test_proposal_box_names_what_it_decides_about(qtbot, model_viewer, workbench
     assert box.shown_button.text() == "Show my masks again"
     box.shown_button.click()
     assert box.shown_button.text() == "Show the proposed masks"
+    box.reject_object.click()
+    assert not box.accept_object.isEnabled()
+    assert not box.reject_object.isEnabled()
+    workbench.review.select_object(OBJECT)
+    assert box.accept_object.isEnabled()
+    model_viewer.layers["rough"].undo()
     workbench.review.select_frames(5, 8)
     assert box.accept_frame.text() == "Accept frames 5-7"
     before = model_viewer.layers["rough"].data.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import OBJECT, make_rough_masks, make_truth
+from conftest import FRAMES, OBJECT, make_rough_masks, make_truth
 
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.core.proposal import ADDED, REMOVED
@@ -186,6 +186,16 @@ def test_lock_set_after_accepting_is_undone_before_it(proposals, review, run, ro
     rough.redo()
     np.testing.assert_array_equal(rough.data, make_truth())
     assert sorted(review.table.frames_with("locked", OBJECT)) == [1]
+
+
+def test_quality_of_a_rejected_mask_is_none_of_the_mask_that_stays(proposals, review, run, rough):
+    run()
+    review.apply(review.table.set("", [OBJECT], range(FRAMES), before=0.2, after=0.9))
+    proposals.reject([0, 5])
+    unknown = np.isnan(review.rows()[0].after)
+    assert np.flatnonzero(unknown).tolist() == [5]
+    rough.undo()
+    assert not np.isnan(review.rows()[0].after).any()
 
 
 def test_undo_brings_back_what_was_rejected(model_viewer, proposals, review, run, rough):

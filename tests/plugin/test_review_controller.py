@@ -52,6 +52,16 @@ def test_chosen_masks_are_read_into_a_table(model_viewer, review, rough):
     assert not row.marks.any()
 
 
+def test_masks_of_an_earlier_run_are_as_good_as_the_last_run_judged_them(review, guide):
+    before, after = np.full((FRAMES, 1), 0.5), np.full((FRAMES, 1), 0.9)
+    review.apply(review.table.ran({}, [OBJECT], before, {}, after))
+    review.apply(review.table.taken_over(OBJECT, range(FRAMES), 1))
+    np.testing.assert_allclose(guide.quality(), after)
+    # The second run proposes better ones than these, which are not taken over.
+    review.apply(review.table.ran({}, [OBJECT], before, {}, after))
+    np.testing.assert_allclose(guide.quality(), before)
+
+
 def test_stroke_marks_its_frame_and_object_and_undo_takes_the_mark_back(model_viewer, review, rough):
     paint(model_viewer, rough, 4)
     assert edited(review) == [4]

@@ -188,6 +188,11 @@ class ReviewTable:
             there = [now.get(frame, bool(was)) for frame, was in zip(free.tolist(), there, strict=True)]
         return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True, present=there)
 
+    def rejected(self, frames: Mapping[int, np.ndarray]) -> Edit:
+        """Plan that masks stay as they are, by object id: the quality of the run's masks says nothing about them."""
+        of_objects = (self.set("", [object_id], stay, after=np.nan) for object_id, stay in frames.items())
+        return Edit("Reject proposed masks", tuple(change for edit in of_objects for change in edit.changes))
+
     def added(self, object_id: int, source: Source = Source.PERSON, present: Iterable[int] = ()) -> Edit:
         """Plan a new object.
 

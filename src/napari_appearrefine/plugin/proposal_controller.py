@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from ..core.events import Report
 from ..core.parameters import RefineParameters
 from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
 from ..core.quality import quality_of
-from ..core.review_cells import Edit
 from .acceptance import Acceptance
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
@@ -128,9 +127,10 @@ class ProposalController:
         """Start the next run from the masks as they are, because objects are others now."""
         self._rough = None
 
-    def open_frames(self) -> list[int]:
-        """Return the frames in which a change is to be decided about."""
-        changes = list(self._open_changes().values())
+    def open_frames(self, object_ids: Collection[int] | None = None) -> list[int]:
+        """Return the frames in which a change is to be decided about, of some objects or of any."""
+        everything = self._open_changes().items()
+        changes = [frames for key, frames in everything if object_ids is None or key in object_ids]
         frames: list[int] = np.flatnonzero(np.logical_or.reduce(changes)).tolist() if changes else []
         return frames
 
@@ -188,6 +188,7 @@ class ProposalController:
         proposal, tracker, layer = self._proposal, self._review.tracker, self._layer
         if proposal is None or tracker is None or layer is None:
             return
+        changes = self._open_changes()
         before = proposal.decide(Decision.REJECTED, frames, object_ids)
         rejected = before != proposal.decisions
 
@@ -196,8 +197,10 @@ class ProposalController:
             self._show_again(proposal, layer)
 
         if rejected.any():
+            slots = {key: slot for slot, key in enumerate(proposal.object_ids) if key in changes}
+            stay = {key: np.flatnonzero(changes[key] & rejected[:, slot]) for key, slot in slots.items()}
             tracker.decide(
-                Edit("Reject proposed masks"), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
+                tracker.table.rejected(stay), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
             )
             self._show_what_is_open()
             self._review.said.emit("Rejected: your masks stay as they were there. Ctrl-Z takes it back.")
