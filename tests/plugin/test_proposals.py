@@ -9,6 +9,7 @@ from conftest import FRAMES, OBJECT, make_rough_masks, make_truth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.core.proposal import ADDED, REMOVED
 from napari_appearrefine.core.review_cells import Source
+from napari_appearrefine.plugin.timeline_rows import Mark
 
 WRONG = [2, 5, 6]
 
@@ -169,6 +170,20 @@ def test_frame_locked_after_the_run_is_not_written(proposals, review, run, rough
     np.testing.assert_array_equal(rough.data[5], make_rough_masks()[5])
     np.testing.assert_array_equal(rough.data[6], make_truth()[6])
     assert review.table.cells(OBJECT)["source"][5] == Source.IMPORTED
+
+
+def test_masks_that_stay_are_none_to_decide_about(model_viewer, proposals, review, run, rough):
+    model_viewer.dims.set_current_step(0, 5)
+    run()
+    for settle, undo in ((lambda: review.toggle_lock([5]), rough.undo), (lambda: put(rough, 5, OBJECT), rough.undo)):
+        settle()
+        assert proposals.open_frames() == [2, 6]
+        assert not review.rows()[0].marks[5] & Mark.PROPOSED
+        assert not proposals.overlay.data.any()
+        undo()
+        assert proposals.open_frames() == WRONG
+        assert review.rows()[0].marks[5] & Mark.PROPOSED
+        assert proposals.overlay.data.any()
 
 
 def test_lock_set_after_accepting_is_undone_before_it(proposals, review, run, rough):

@@ -65,10 +65,14 @@ class ReviewTable:
         cells = {key: self._rows[key][frame] for key in self.object_ids}
         return [key for key, cell in cells.items() if cell["edited"] or cell["locked"]]
 
+    def is_settled(self, object_ids: Sequence[int] | None = None) -> np.ndarray:
+        """Return which masks of all or some objects a run must not write, (T, Q) bool."""
+        return np.asarray(self.column("edited", object_ids) | self.column("locked", object_ids))
+
     @property
     def settled_frames(self) -> int:
         """In how many frames there are masks that a run must not write."""
-        return int((self.column("edited") | self.column("locked")).any(axis=1).sum())
+        return int(self.is_settled().any(axis=1).sum())
 
     def guidance(self) -> Guidance:
         """Return what the marks tell a run: edited frames are true."""

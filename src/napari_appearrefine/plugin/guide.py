@@ -53,7 +53,7 @@ class Guide:
         ids = table.object_ids
         quality, links = self.quality(), self._links
         # Accepting a whole proposal at once is no look at each of its masks.
-        known = table.column("edited") | table.column("locked")
+        known = table.is_settled()
         self._suggesting = self._start_job(
             lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids, links)),
             self._on_suggestion,

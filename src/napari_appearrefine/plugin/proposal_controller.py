@@ -56,6 +56,7 @@ class ProposalController:
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
         self._compared: set[int] = set()
+        self._settled = np.zeros((0, 0), bool)
         self.last_report: Report | None = None
         self.last_parameters: RefineParameters | None = None
         self._connections = Connections(
@@ -64,6 +65,7 @@ class ProposalController:
             (runs.run_finished, self._on_run_finished),
             (review.frame_changed, self._on_frame_changed),
             (review.pixels_changed, self._on_pixels_changed),
+            (review.table_changed, self._on_table_changed),
             (review.masks_changed, self._on_masks_changed),
         )
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -277,13 +279,15 @@ class ProposalController:
         self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
-        proposal = self._proposal
-        if proposal is None:
+        proposal, table = self._proposal, self._review.table
+        if proposal is None or table is None:
             return self._differs
+        # What a person drew or locked since the run began stays, so there is nothing to decide about it.
+        known = set(self._differs) & set(table.object_ids)
         return {
-            key: self._differs[key] & (proposal.decisions[:, slot] == Decision.OPEN)
+            key: self._differs[key] & (proposal.decisions[:, slot] == Decision.OPEN) & ~table.is_settled([key])[:, 0]
             for slot, key in enumerate(proposal.object_ids)
-            if key in self._differs
+            if key in known
         }
 
     def _show_what_is_open(self) -> None:
@@ -305,6 +309,10 @@ class ProposalController:
         marks = change_map(current, proposed)
         is_open = [key for key, frames in self._open_changes().items() if frames[frame]]
         marks[~(np.isin(current, is_open) | np.isin(proposed, is_open))] = 0
+        table = self._review.table
+        if table is not None:
+            stay = table.settled(frame)
+            marks[np.isin(current, stay) | np.isin(proposed, stay)] = 0
         show_overlay(overlay, marks)
 
     def _open_overlay(self) -> None:
@@ -367,6 +375,17 @@ class ProposalController:
                 self._compare(frame)
             if self._review.frame in frames:
                 self._show_changes()
+
+    def _on_table_changed(self) -> None:
+        table = self._review.table
+        if self._layer is None or self._proposal is None or table is None:
+            return
+        settled = table.is_settled()
+        if not np.array_equal(settled, self._settled):
+            self._settled = settled
+            self._review.show_proposed(self._open_changes())
+            self._show_changes()
+            self.changed.emit()
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:
