@@ -8,7 +8,7 @@ from conftest import FRAMES, OBJECT, ManualSlices, make_rough_masks, make_truth
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QInputDialog
 
-from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.exemplar_views import SIDE, cut_out
 from napari_appearrefine.plugin.shortcuts import SHORTCUTS
 from napari_appearrefine.plugin.timeline_rows import Mark
@@ -318,6 +318,30 @@ def test_undo_is_that_of_the_layer_a_person_paints_on(model_viewer, workbench, m
     model_viewer.layers.selection.active = model_viewer.layers["clip"]
     redo()
     assert workbench.review.table.frames_with("locked", OBJECT) == {1}
+
+
+def test_masks_from_motion_spare_locked_masks_that_are_not_chosen_now(
+    model_viewer, workbench, controller, small_jobs, manual_jobs
+):
+    def find():
+        workbench.find_masks(FlowMaskParameters())
+        manual_jobs.run()
+        return [layer.name for layer in model_viewer.layers if layer.name.startswith("clip masks")]
+
+    def choose(name):
+        workbench.choose_masks(model_viewer.layers[name])
+        small_jobs.run()
+
+    assert find() == ["clip masks"]
+    choose("clip masks")
+    choose("rough")
+    assert find() == ["clip masks"]
+    choose("clip masks")
+    workbench.review.toggle_lock([1])
+    choose("rough")
+    assert find() == ["clip masks", "clip masks [1]"]
+    choose("clip masks")
+    assert workbench.holds_work
 
 
 def test_help_lists_every_key_and_a_click_closes_it(qtbot):
