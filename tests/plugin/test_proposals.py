@@ -93,6 +93,29 @@ def test_accepting_all_is_one_undo_step_that_takes_marks_and_proposal_with_it(
     assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
 
 
+def test_layers_come_back_one_after_the_other(model_viewer, proposals, run, rough, slices):
+    def names():
+        return [layer.name for layer in model_viewer.layers][2:]
+
+    run()
+    proposals.accept()
+    slices.waits = True
+    rough.undo()
+    slices.step()
+    assert names() == ["rough proposal"]
+    slices.step()
+    assert names() == ["rough proposal", "changes"]
+    slices.finish()
+    rough.redo()
+    rough.undo()
+    slices.step()
+    # Made again before the second layer came: none is left, and none comes.
+    rough.redo()
+    slices.finish()
+    assert names() == []
+    assert not proposals.is_open
+
+
 @pytest.mark.parametrize("shown", [0, *WRONG])
 def test_an_acceptance_that_comes_and_goes_is_no_edit_of_the_shown_frame(
     model_viewer, proposals, review, run, rough, shown

@@ -68,7 +68,7 @@ class Workbench:
         self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job, in_slices)
         self.guide = Guide(self.review, start_job)
-        self.proposals = ProposalController(viewer, self.runs, self.review)
+        self.proposals = ProposalController(viewer, self.runs, self.review, in_slices)
         self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
         self.session = SessionController(
