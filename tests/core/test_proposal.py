@@ -60,6 +60,7 @@ def test_changes_are_counted_and_marked():
     change = frame_change(before, after)
     assert change.added == {1: 2}
     assert change.removed == {1: 1, 2: 1}
-    assert change_map(before, after).tolist() == [[1, 0, 2, 3]]
-    assert change_map(before, after, 2).tolist() == [[0, 0, 0, 2]]
+    assert change_map(before, after, [1, 2]).tolist() == [[1, 0, 2, 3]]
+    assert change_map(before, after, [2]).tolist() == [[0, 0, 0, 3]]
+    assert change_map(before, after, [1, 2], [2]).tolist() == [[1, 0, 2, 0]]
     assert not frame_change(before, before)

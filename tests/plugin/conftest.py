@@ -239,5 +239,7 @@ def review(model_viewer: ViewerModel, small_jobs: QueuedJobs, slices: ManualSlic
 
 
 @pytest.fixture
-def proposals(model_viewer: ViewerModel, controller: RefineController, review: ReviewController) -> ProposalController:
-    return ProposalController(model_viewer, controller, review)
+def proposals(
+    model_viewer: ViewerModel, controller: RefineController, review: ReviewController, slices: ManualSlices
+) -> ProposalController:
+    return ProposalController(model_viewer, controller, review, slices.start)

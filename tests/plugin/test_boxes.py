@@ -8,7 +8,7 @@ from conftest import FRAMES, OBJECT, ManualSlices, make_rough_masks, make_truth
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QInputDialog
 
-from napari_appearrefine.core.parameters import RefineParameters
+from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.exemplar_views import SIDE, cut_out
 from napari_appearrefine.plugin.shortcuts import SHORTCUTS
 from napari_appearrefine.plugin.timeline_rows import Mark
@@ -73,6 +73,10 @@ def test_buttons_of_the_objects_box(qtbot, monkeypatch, model_viewer, workbench)
     assert not layer.mouse_drag_callbacks
     box.hide_button.click()
     assert workbench.objects.is_hidden(OTHER)
+    assert box.hide_button.text() == "Show"
+    workbench.review.select_object(OBJECT)
+    assert box.hide_button.text() == "Hide"
+    workbench.review.select_object(OTHER)
     box.solo_button.click()
     assert layer.show_selected_label
     box.swap_menu.aboutToShow.emit()
@@ -107,6 +111,12 @@ def test_proposal_box_names_what_it_decides_about(qtbot, model_viewer, workbench
     assert box.shown_button.text() == "Show my masks again"
     box.shown_button.click()
     assert box.shown_button.text() == "Show the proposed masks"
+    box.reject_object.click()
+    assert not box.accept_object.isEnabled()
+    assert not box.reject_object.isEnabled()
+    workbench.review.select_object(OBJECT)
+    assert box.accept_object.isEnabled()
+    model_viewer.layers["rough"].undo()
     workbench.review.select_frames(5, 8)
     assert box.accept_frame.text() == "Accept frames 5-7"
     before = model_viewer.layers["rough"].data.copy()
@@ -308,6 +318,30 @@ def test_undo_is_that_of_the_layer_a_person_paints_on(model_viewer, workbench, m
     model_viewer.layers.selection.active = model_viewer.layers["clip"]
     redo()
     assert workbench.review.table.frames_with("locked", OBJECT) == {1}
+
+
+def test_masks_from_motion_spare_locked_masks_that_are_not_chosen_now(
+    model_viewer, workbench, controller, small_jobs, manual_jobs
+):
+    def find():
+        workbench.find_masks(FlowMaskParameters())
+        manual_jobs.run()
+        return [layer.name for layer in model_viewer.layers if layer.name.startswith("clip masks")]
+
+    def choose(name):
+        workbench.choose_masks(model_viewer.layers[name])
+        small_jobs.run()
+
+    assert find() == ["clip masks"]
+    choose("clip masks")
+    choose("rough")
+    assert find() == ["clip masks"]
+    choose("clip masks")
+    workbench.review.toggle_lock([1])
+    choose("rough")
+    assert find() == ["clip masks", "clip masks [1]"]
+    choose("clip masks")
+    assert workbench.holds_work
 
 
 def test_help_lists_every_key_and_a_click_closes_it(qtbot):

@@ -10,7 +10,7 @@ from napari.layers import Labels
 from napari_appearrefine.core.events import FrameLabels
 from napari_appearrefine.core.parameters import FlowMaskParameters, RefineParameters
 from napari_appearrefine.plugin.controller import RefineController, State, Task
-from napari_appearrefine.plugin.layers import FrameWriter, Written, colour_of
+from napari_appearrefine.plugin.layers import FrameWriter, WholeShapeLayers, Written, colour_of
 
 
 @pytest.fixture
@@ -370,13 +370,18 @@ def test_whole_shapes_become_outlined_layers_the_frontmost_on_top(model_viewer, 
 
     controller = RefineController(model_viewer, manual_jobs.start, flow_mask_events=layered_masks)
     controller.choose_video(model_viewer.layers["clip"])
+    others = model_viewer.add_labels(make_truth(), name="clip masks whole")
+    WholeShapeLayers(model_viewer, others).write(
+        FrameLabels(0, others.data[0], whole={1: others.data[0] > 0}, front_to_back=(1,))
+    )
     # The second time its own layers go, and the masks are written anew.
     for _ in range(2):
         controller.find_masks(FlowMaskParameters())
         manual_jobs.run()
         names = [layer.name for layer in model_viewer.layers]
+        assert names[2:4] == ["clip masks whole", "clip masks whole whole 1"]
         assert names[-3:] == ["clip masks", "clip masks whole 300", "clip masks whole 1"]
-        assert len(names) == 5
+        assert len(names) == 7
         assert model_viewer.layers.selection.active.name == "clip masks"
     masks = model_viewer.layers["clip masks"]
     back, front = list(model_viewer.layers)[-2:]

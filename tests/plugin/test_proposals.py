@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import OBJECT, make_rough_masks, make_truth
+from conftest import FRAMES, OBJECT, make_rough_masks, make_truth
 
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.core.proposal import ADDED, REMOVED
 from napari_appearrefine.core.review_cells import Source
+from napari_appearrefine.plugin.timeline_rows import Mark
 
 WRONG = [2, 5, 6]
 
@@ -92,6 +93,44 @@ def test_accepting_all_is_one_undo_step_that_takes_marks_and_proposal_with_it(
     assert [layer.name for layer in model_viewer.layers] == ["clip", "rough"]
 
 
+def test_layers_come_back_one_after_the_other(model_viewer, proposals, run, rough, slices):
+    def names():
+        return [layer.name for layer in model_viewer.layers][2:]
+
+    run()
+    proposals.accept()
+    slices.waits = True
+    rough.undo()
+    slices.step()
+    assert names() == ["rough proposal"]
+    slices.step()
+    assert names() == ["rough proposal", "changes"]
+    slices.finish()
+    rough.redo()
+    rough.undo()
+    slices.step()
+    # Made again before the second layer came: none is left, and none comes.
+    rough.redo()
+    slices.finish()
+    assert names() == []
+    assert not proposals.is_open
+
+
+@pytest.mark.parametrize("shown", [0, *WRONG])
+def test_an_acceptance_that_comes_and_goes_is_no_edit_of_the_shown_frame(
+    model_viewer, proposals, review, run, rough, shown
+):
+    model_viewer.dims.set_current_step(0, shown)
+    run()
+    proposals.accept()
+    for _ in range(2):
+        rough.undo()
+        assert not review.table.column("edited").any()
+        rough.redo()
+        assert not review.table.column("edited").any()
+        assert (review.table.cells(OBJECT)["source"] == Source.RUN).all()
+
+
 def test_accepting_and_rejecting_frames(model_viewer, proposals, run, rough):
     run()
     proposals.accept([2])
@@ -156,6 +195,20 @@ def test_frame_locked_after_the_run_is_not_written(proposals, review, run, rough
     assert review.table.cells(OBJECT)["source"][5] == Source.IMPORTED
 
 
+def test_masks_that_stay_are_none_to_decide_about(model_viewer, proposals, review, run, rough):
+    model_viewer.dims.set_current_step(0, 5)
+    run()
+    for settle, undo in ((lambda: review.toggle_lock([5]), rough.undo), (lambda: put(rough, 5, OBJECT), rough.undo)):
+        settle()
+        assert proposals.open_frames() == [2, 6]
+        assert not review.rows()[0].marks[5] & Mark.PROPOSED
+        assert not proposals.overlay.data.any()
+        undo()
+        assert proposals.open_frames() == WRONG
+        assert review.rows()[0].marks[5] & Mark.PROPOSED
+        assert proposals.overlay.data.any()
+
+
 def test_lock_set_after_accepting_is_undone_before_it(proposals, review, run, rough):
     run()
     proposals.accept()
@@ -171,6 +224,16 @@ def test_lock_set_after_accepting_is_undone_before_it(proposals, review, run, ro
     rough.redo()
     np.testing.assert_array_equal(rough.data, make_truth())
     assert sorted(review.table.frames_with("locked", OBJECT)) == [1]
+
+
+def test_quality_of_a_rejected_mask_is_none_of_the_mask_that_stays(proposals, review, run, rough):
+    run()
+    review.apply(review.table.set("", [OBJECT], range(FRAMES), before=0.2, after=0.9))
+    proposals.reject([0, 5])
+    unknown = np.isnan(review.rows()[0].after)
+    assert np.flatnonzero(unknown).tolist() == [5]
+    rough.undo()
+    assert not np.isnan(review.rows()[0].after).any()
 
 
 def test_undo_brings_back_what_was_rejected(model_viewer, proposals, review, run, rough):

@@ -52,6 +52,16 @@ def test_chosen_masks_are_read_into_a_table(model_viewer, review, rough):
     assert not row.marks.any()
 
 
+def test_masks_of_an_earlier_run_are_as_good_as_the_last_run_judged_them(review, guide):
+    before, after = np.full((FRAMES, 1), 0.5), np.full((FRAMES, 1), 0.9)
+    review.apply(review.table.ran({}, [OBJECT], before, {}, after))
+    review.apply(review.table.taken_over(OBJECT, range(FRAMES), 1))
+    np.testing.assert_allclose(guide.quality(), after)
+    # The second run proposes better ones than these, which are not taken over.
+    review.apply(review.table.ran({}, [OBJECT], before, {}, after))
+    np.testing.assert_allclose(guide.quality(), before)
+
+
 def test_stroke_marks_its_frame_and_object_and_undo_takes_the_mark_back(model_viewer, review, rough):
     paint(model_viewer, rough, 4)
     assert edited(review) == [4]
@@ -116,6 +126,53 @@ def test_replaced_data_are_read_again(model_viewer, review, small_jobs, rough):
     assert review.table is None
     small_jobs.run()
     assert review.table.object_ids == [2 * OBJECT]
+
+
+def test_marks_and_strokes_are_there_when_masks_are_chosen_again(model_viewer, review, small_jobs, rough):
+    paint(model_viewer, rough, 4)
+    review.toggle_lock([1])
+    other = model_viewer.add_labels(make_rough_masks(), name="other")
+    review.choose_masks(other)
+    small_jobs.run()
+    assert not review.table.settled_frames
+    assert review.keeps_work
+    # What is painted meanwhile counts as well.
+    paint(model_viewer, rough, 6)
+    review.choose_masks(rough)
+    small_jobs.run()
+    assert edited(review) == [4, 6]
+    assert sorted(review.table.frames_with("locked", OBJECT)) == [1]
+    rough.undo()
+    assert edited(review) == [4]
+    rough.undo()
+    assert edited(review) == []
+    assert review.table.cells(OBJECT)["source"][4] == Source.IMPORTED
+
+
+def test_masks_with_other_data_or_written_by_a_run_are_read_anew(model_viewer, review, small_jobs, rough):
+    other = model_viewer.add_labels(make_rough_masks(), name="other")
+
+    def lock_and_come_back(meanwhile):
+        review.toggle_lock([1])
+        review.choose_masks(other)
+        small_jobs.run()
+        meanwhile()
+        review.choose_masks(rough)
+        small_jobs.run()
+        return review.table.settled_frames
+
+    assert lock_and_come_back(lambda: None) == 1
+    review.toggle_lock([1])
+    assert lock_and_come_back(lambda: review.forget(rough)) == 0
+    assert lock_and_come_back(lambda: setattr(rough, "data", make_rough_masks())) == 0
+    review.read_again()
+    small_jobs.run()
+    assert review.table.settled_frames == 0
+    review.toggle_lock([1])
+    review.choose_masks(other)
+    assert review.keeps_work
+    model_viewer.layers.remove(rough)
+    assert not review.keeps_work
 
 
 def test_masks_that_cannot_be_written_are_not_reviewed(model_viewer, review, rough):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .clip import FrameSource
+
 
 @dataclass(frozen=True)
 class LabelPatch:
@@ -35,6 +37,11 @@ class LabelPatch:
         inverse = LabelPatch(self.frame, self.rows, self.columns, labels[place].copy())
         labels[place] = self.values
         return inverse
+
+
+def differing_frames(one: FrameSource, other: FrameSource) -> list[int]:
+    """Return the frames in which two (T, Y, X) label arrays differ."""
+    return [frame for frame in range(len(one)) if not np.array_equal(one[frame], other[frame])]
 
 
 def difference(frame: int, before: np.ndarray, after: np.ndarray) -> LabelPatch:

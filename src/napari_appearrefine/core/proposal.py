@@ -46,24 +46,27 @@ def frame_change(current: np.ndarray, proposed: np.ndarray) -> FrameChange:
     return FrameChange(_counts(proposed[different]), _counts(current[different]))
 
 
-def change_map(current: np.ndarray, proposed: np.ndarray, object_id: int | None = None) -> np.ndarray:
+def change_map(
+    current: np.ndarray, proposed: np.ndarray, changing: Sequence[int], settled: Sequence[int] = ()
+) -> np.ndarray:
     """Mark what would change, to be shown in colours.
 
     Parameters
     ----------
     current, proposed : ndarray
         (Y, X) integer labels.
-    object_id : int, optional
-        Only changes of this object; of all by default.
+    changing : sequence of int
+        Only changes of these objects.
+    settled : sequence of int
+        Objects that neither gain nor lose a pixel.
 
     Returns
     -------
     ndarray
         (Y, X) uint8: 0 unchanged, 1 added to an object, 2 removed from one, 3 moved from one object to another.
     """
-    if object_id is not None:
-        current, proposed = current == object_id, proposed == object_id
-    different = current != proposed
+    different = np.isin(current, changing) | np.isin(proposed, changing)
+    different &= (current != proposed) & ~np.isin(current, settled) & ~np.isin(proposed, settled)
     marks = np.zeros(current.shape, np.uint8)
     marks[different & (current == 0)] = ADDED
     marks[different & (proposed == 0)] = REMOVED

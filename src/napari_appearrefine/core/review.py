@@ -65,10 +65,14 @@ class ReviewTable:
         cells = {key: self._rows[key][frame] for key in self.object_ids}
         return [key for key, cell in cells.items() if cell["edited"] or cell["locked"]]
 
+    def is_settled(self, object_ids: Sequence[int] | None = None) -> np.ndarray:
+        """Return which masks of all or some objects a run must not write, (T, Q) bool."""
+        return np.asarray(self.column("edited", object_ids) | self.column("locked", object_ids))
+
     @property
     def settled_frames(self) -> int:
         """In how many frames there are masks that a run must not write."""
-        return int((self.column("edited") | self.column("locked")).any(axis=1).sum())
+        return int(self.is_settled().any(axis=1).sum())
 
     def guidance(self) -> Guidance:
         """Return what the marks tell a run: edited frames are true."""
@@ -187,6 +191,11 @@ class ReviewTable:
         if now:
             there = [now.get(frame, bool(was)) for frame, was in zip(free.tolist(), there, strict=True)]
         return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True, present=there)
+
+    def rejected(self, frames: Mapping[int, np.ndarray]) -> Edit:
+        """Plan that masks stay as they are, by object id: the quality of the run's masks says nothing about them."""
+        of_objects = (self.set("", [object_id], stay, after=np.nan) for object_id, stay in frames.items())
+        return Edit("Reject proposed masks", tuple(change for edit in of_objects for change in edit.changes))
 
     def added(self, object_id: int, source: Source = Source.PERSON, present: Iterable[int] = ()) -> Edit:
         """Plan a new object.

@@ -82,6 +82,11 @@ class Acceptance:
         """Show what was written, and tell about it."""
         self.tracker.end(self._step)
 
+    def in_words(self) -> str:
+        """Say what was written, and where."""
+        frames = "1 frame was" if len(self.written) == 1 else f"{len(self.written)} frames were"
+        return f"{frames} written into “{self.tracker.layer.name}”; Ctrl-Z takes it back."
+
     def take_back(self) -> None:
         """Let be open again what was accepted."""
         self.proposal.decisions[self._taken] = Decision.OPEN

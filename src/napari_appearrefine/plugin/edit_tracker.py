@@ -320,7 +320,9 @@ class EditTracker:
         # One at a time, because what listens may lead back to here.
         while (step := _last(self._done, lambda step: step.undo_step.can_be_redone())) is not None:
             self._done.remove(step)
-            step.on_undone()
+            # Layers that come and go draw the masks again while their pixels have moved and their marks have not.
+            with self._not_noticing():
+                step.on_undone()
             self._move(step, step.old, step.old_committed)
             self._undone.append(step)
             self.moved.emit(f"Undone: {step.inverse.title}.")
@@ -329,7 +331,8 @@ class EditTracker:
             if not step.new:
                 # It may be about an object whose stroke came back with it.
                 self.check(self._painted)
-            step.on_redone()
+            with self._not_noticing():
+                step.on_redone()
             self._move(step, step.new, step.new_committed)
             self._done.append(step)
             self.moved.emit(f"Done again: {step.inverse.title}.")
@@ -355,11 +358,11 @@ class EditTracker:
 
     @contextmanager
     def _not_noticing(self) -> Iterator[None]:
-        self._ignores_events = True
+        before, self._ignores_events = self._ignores_events, True
         try:
             yield
         finally:
-            self._ignores_events = False
+            self._ignores_events = before
 
 
 def _last(steps: list[Step], condition: Callable[[Step], bool]) -> Step | None:

@@ -53,7 +53,7 @@ class Guide:
         ids = table.object_ids
         quality, links = self.quality(), self._links
         # Accepting a whole proposal at once is no look at each of its masks.
-        known = table.column("edited") | table.column("locked")
+        known = table.is_settled()
         self._suggesting = self._start_job(
             lambda: jobs.outcome_of(lambda: next_to_fix(quality, known, ids, links)),
             self._on_suggestion,
@@ -64,9 +64,11 @@ class Guide:
         """Return the estimated quality of the masks as they are, (T, Q) float32; NaN if unknown."""
         table = self._review.table
         assert table is not None
-        from_run = table.column("source") == Source.RUN
+        # Of masks of an earlier run, "after" tells what the last run proposes instead of them.
+        last_run = table.runs[-1].number if table.runs else 0
+        is_its_mask = (table.column("source") == Source.RUN) & (table.column("run") == last_run)
         after = table.column("after")
-        return np.asarray(np.where(from_run & ~np.isnan(after), after, table.column("before")))
+        return np.asarray(np.where(is_its_mask & ~np.isnan(after), after, table.column("before")))
 
     def go_to_unreviewed(self, step: int = 1) -> None:
         """Go to the next frame (the previous one if ``step`` is -1) with a mask that no person has agreed with."""

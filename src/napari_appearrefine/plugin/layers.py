@@ -293,11 +293,11 @@ class WholeShapeLayers:
     def __init__(self, viewer: Any, masks: Labels) -> None:
         self._viewer = viewer
         self._masks = masks
-        self._name = f"{masks.name} whole"
         self._layers: dict[int, Labels] = {}
         self._order: dict[int, list[int]] = {}
-        for layer in [layer for layer in viewer.layers if role_of(layer) == "whole"]:
-            if str(layer.name).startswith(self._name):
+        for layer in list(viewer.layers):
+            # By no part of a name: that may be how other masks' layers begin.
+            if layer.metadata.get(METADATA_KEY, {}).get("whole_of") == masks.name:
                 viewer.layers.remove(layer)
 
     def write(self, event: FrameLabels) -> None:
@@ -311,8 +311,8 @@ class WholeShapeLayers:
 
     def _make(self, object_id: int) -> Labels:
         shapes = np.zeros(self._masks.data.shape, label_dtype([object_id]))
-        layer = make_labels(shapes, f"{self._name} {object_id}", self._masks, "whole")
-        layer.metadata[METADATA_KEY]["front_to_back"] = self._order
+        layer = make_labels(shapes, f"{self._masks.name} whole {object_id}", self._masks, "whole")
+        layer.metadata[METADATA_KEY] |= {"whole_of": self._masks.name, "front_to_back": self._order}
         layer.contour, layer.opacity = _OUTLINE, 1.0
         add_unselected(self._viewer, layer)
         self._layers[object_id] = layer

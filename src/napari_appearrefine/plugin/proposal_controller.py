@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,19 @@ from psygnal import Signal
 
 from ..core.events import Report
 from ..core.parameters import RefineParameters
-from ..core.proposal import ADDED, MOVED, REMOVED, Decision, Proposal, change_map, frame_change
+from ..core.proposal import Decision, Proposal, change_map, frame_change
 from ..core.quality import quality_of
-from ..core.review_cells import Edit
+from . import jobs
 from .acceptance import Acceptance
+from .changes_overlay import ChangesOverlay
 from .connections import Connections
 from .controller import RefineController, RunResult, Task
-from .layers import PROPOSAL_SUFFIX, add_unselected, make_labels, make_overlay, show_overlay
+from .layers import PROPOSAL_SUFFIX, add_unselected, make_labels
 from .review_controller import ReviewController
 
-CHANGES_NAME = "changes"
 _FRAMES_BETWEEN_WORDS = 50
 _FRAMES_BEFORE_OVERLAY = 2
 _PROPOSED, _BASELINE = "proposed", "baseline"
-# Okabe and Ito's blue, vermillion and yellow.
-CHANGE_COLOURS: dict[int | None, str] = {None: "transparent", ADDED: "#56B4E9", REMOVED: "#D55E00", MOVED: "#F0E442"}
 
 
 class ProposalController:
@@ -39,32 +37,44 @@ class ProposalController:
         What runs.
     review : ReviewController
         What knows the marks of the masks.
+    in_slices : callable, optional
+        What does long work in the main thread; see :mod:`plugin.jobs`.
     """
 
     changed = Signal()
     """There is a proposal now, or none, or less of it is open."""
 
-    def __init__(self, viewer: Any, runs: RefineController, review: ReviewController) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        runs: RefineController,
+        review: ReviewController,
+        in_slices: jobs.RunInSlices = jobs.run_in_slices,
+    ) -> None:
         self._viewer = viewer
+        self._in_slices = in_slices
+        self._coming_back: jobs.Slices | None = None
         self._runs = runs
         self._review = review
         self._rough: np.ndarray | None = None
         self._layer: Labels | None = None
-        self._overlay: Labels | None = None
+        self._changes = ChangesOverlay(viewer)
         self._frames_come = 0
         self._baseline: np.ndarray | None = None
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
         self._compared: set[int] = set()
+        self._settled = np.zeros((0, 0), bool)
         self.last_report: Report | None = None
         self.last_parameters: RefineParameters | None = None
         self._connections = Connections(
             (runs.output_opened, self._on_output_opened),
             (runs.frame_finished, self._on_frame_finished),
             (runs.run_finished, self._on_run_finished),
-            (review.frame_changed, self._on_frame_changed),
+            (review.frame_changed, self._show_changes),
             (review.pixels_changed, self._on_pixels_changed),
+            (review.table_changed, self._on_table_changed),
             (review.masks_changed, self._on_masks_changed),
         )
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -82,7 +92,7 @@ class ProposalController:
     @property
     def overlay(self) -> Labels | None:
         """The layer that shows what would change in the frame that is shown."""
-        return self._overlay
+        return self._changes.layer
 
     @property
     def rough(self) -> np.ndarray | None:
@@ -128,9 +138,10 @@ class ProposalController:
         """Start the next run from the masks as they are, because objects are others now."""
         self._rough = None
 
-    def open_frames(self) -> list[int]:
-        """Return the frames in which a change is to be decided about."""
-        changes = list(self._open_changes().values())
+    def open_frames(self, object_ids: Collection[int] | None = None) -> list[int]:
+        """Return the frames in which a change is to be decided about, of some objects or of any."""
+        everything = self._open_changes().items()
+        changes = [frames for key, frames in everything if object_ids is None or key in object_ids]
         frames: list[int] = np.flatnonzero(np.logical_or.reduce(changes)).tolist() if changes else []
         return frames
 
@@ -188,6 +199,7 @@ class ProposalController:
         proposal, tracker, layer = self._proposal, self._review.tracker, self._layer
         if proposal is None or tracker is None or layer is None:
             return
+        changes = self._open_changes()
         before = proposal.decide(Decision.REJECTED, frames, object_ids)
         rejected = before != proposal.decisions
 
@@ -196,15 +208,17 @@ class ProposalController:
             self._show_again(proposal, layer)
 
         if rejected.any():
+            slots = {key: slot for slot, key in enumerate(proposal.object_ids) if key in changes}
+            stay = {key: np.flatnonzero(changes[key] & rejected[:, slot]) for key, slot in slots.items()}
             tracker.decide(
-                Edit("Reject proposed masks"), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
+                tracker.table.rejected(stay), lambda: decide(Decision.OPEN), lambda: decide(Decision.REJECTED)
             )
             self._show_what_is_open()
             self._review.said.emit("Rejected: your masks stay as they were there. Ctrl-Z takes it back.")
 
     def toggle_shown(self) -> None:
         """Show the proposed masks instead of the masks, or the masks again."""
-        layer, masks, overlay = self._layer, self._review.layer, self._overlay
+        layer, masks, overlay = self._layer, self._review.layer, self.overlay
         if layer is None or masks is None or overlay is None:
             return
         layer.visible = not layer.visible
@@ -214,11 +228,10 @@ class ProposalController:
     def close(self) -> None:
         """Take the layers of the proposal away; what was accepted stays."""
         self._review.finish_writing()
-        layer, overlay = self._layer, self._overlay
-        self._layer = self._overlay = None
-        for gone in (overlay, layer):
-            if gone is not None and gone in self._viewer.layers:
-                self._viewer.layers.remove(gone)
+        layer, self._layer = self._layer, None
+        self._changes.close()
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
         if layer is not None and self._review.layer is not None:
             self._review.layer.visible = True
             self._viewer.layers.selection.active = self._review.layer
@@ -228,6 +241,7 @@ class ProposalController:
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
         self._review.finish_writing()
+        self._layer = None
         self._connections.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
@@ -244,10 +258,7 @@ class ProposalController:
         self._compared = set(acceptance.written)
         acceptance.end()
         self._show_what_is_open()
-        written = len(acceptance.written)
-        frames_written = "1 frame was" if written == 1 else f"{written} frames were"
-        name = acceptance.tracker.layer.name
-        self._review.said.emit(f"{frames_written} written into “{name}”; Ctrl-Z takes it back.")
+        self._review.said.emit(acceptance.in_words())
 
     def _on_taken_back(self, acceptance: Acceptance, layer: Labels, differed: dict[int, np.ndarray]) -> None:
         acceptance.take_back()
@@ -268,46 +279,49 @@ class ProposalController:
         if proposal is not self._proposal:
             return
         if self._layer is None and self.open_frames():
-            self._layer = layer
-            layer.visible = False
-            add_unselected(self._viewer, layer)
-        self._show_what_is_open()
+            # One layer after the other: for each of them the window stands still.
+            self._coming_back = self._in_slices(self._bring_back(layer), lambda: None)
+        else:
+            self._show_what_is_open()
+
+    def _bring_back(self, layer: Labels) -> Iterator[None]:
+        self._layer = layer
+        layer.visible = False
+        add_unselected(self._viewer, layer)
+        yield
+        if self._layer is layer:
+            self._show_what_is_open()
 
     def _open_changes(self) -> dict[int, np.ndarray]:
-        proposal = self._proposal
-        if proposal is None:
+        proposal, table = self._proposal, self._review.table
+        if proposal is None or table is None:
             return self._differs
+        # What a person drew or locked since the run began stays, so there is nothing to decide about it.
+        known = set(self._differs) & set(table.object_ids)
         return {
-            key: self._differs[key] & (proposal.decisions[:, slot] == Decision.OPEN)
+            key: self._differs[key] & (proposal.decisions[:, slot] == Decision.OPEN) & ~table.is_settled([key])[:, 0]
             for slot, key in enumerate(proposal.object_ids)
-            if key in self._differs
+            if key in known
         }
 
     def _show_what_is_open(self) -> None:
         if not self.open_frames():
             self.close()
             return
-        if self._overlay is None:
-            self._open_overlay()
+        assert self._review.layer is not None
+        self._changes.open(self._review.layer)
         self._review.show_proposed(self._open_changes())
         self._show_changes()
         self.changed.emit()
 
-    def _show_changes(self) -> None:
-        masks, layer, overlay = self._review.layer, self._layer, self._overlay
-        if masks is None or layer is None or overlay is None:
+    def _show_changes(self, *_: object) -> None:
+        masks, layer = self._review.layer, self._layer
+        if masks is None or layer is None or self.overlay is None:
             return
-        frame = self._review.frame
-        current, proposed = masks.data[frame], layer.data[frame]
-        marks = change_map(current, proposed)
-        is_open = [key for key, frames in self._open_changes().items() if frames[frame]]
-        marks[~(np.isin(current, is_open) | np.isin(proposed, is_open))] = 0
-        show_overlay(overlay, marks)
-
-    def _open_overlay(self) -> None:
-        assert self._review.layer is not None
-        self._overlay = make_overlay(CHANGES_NAME, self._review.layer, CHANGE_COLOURS)
-        add_unselected(self._viewer, self._overlay)
+        frame, table = self._review.frame, self._review.table
+        changing = [key for key, frames in self._open_changes().items() if frames[frame]]
+        settled = [] if table is None else table.settled(frame)
+        self._changes.show(change_map(masks.data[frame], layer.data[frame], changing, settled))
 
     def _compare(self, frame: int) -> None:
         masks, layer = self._review.layer, self._layer
@@ -327,13 +341,14 @@ class ProposalController:
             self._rough = result.baseline
 
     def _on_frame_finished(self, frame: int) -> None:
-        if self._layer is not None and self._proposal is None:
+        masks = self._review.layer
+        if self._layer is not None and self._proposal is None and masks is not None:
             # The first frame brought a layer already, for which the window stood still, and while it did
             # the second one has come.
             self._frames_come += 1
-            opens_overlay = self._overlay is None and self._frames_come > _FRAMES_BEFORE_OVERLAY
+            opens_overlay = self.overlay is None and self._frames_come > _FRAMES_BEFORE_OVERLAY
             if opens_overlay:
-                self._open_overlay()
+                self._changes.open(masks)
             self._compare(frame)
             self._review.show_proposed(self._differs)
             if opens_overlay or frame == self._review.frame:
@@ -354,9 +369,6 @@ class ProposalController:
         self._proposal = Proposal(self._baseline, self._layer.data, table.object_ids)
         self._show_what_is_open()
 
-    def _on_frame_changed(self, _frame: int) -> None:
-        self._show_changes()
-
     def _on_pixels_changed(self, frames: set[int]) -> None:
         compared, self._compared = self._compared, set()
         if self._layer is not None and self._proposal is not None:
@@ -364,6 +376,17 @@ class ProposalController:
                 self._compare(frame)
             if self._review.frame in frames:
                 self._show_changes()
+
+    def _on_table_changed(self) -> None:
+        table = self._review.table
+        if self._layer is None or self._proposal is None or table is None:
+            return
+        settled = table.is_settled()
+        if not np.array_equal(settled, self._settled):
+            self._settled = settled
+            self._review.show_proposed(self._open_changes())
+            self._show_changes()
+            self.changed.emit()
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from ..core.guidance import Guidance
+from ..core.patches import differing_frames
 from ..core.review import ReviewTable
 from ..core.review_cells import Edit, ExemplarState, Source
 from . import jobs
 from .edit_tracker import EditTracker
+from .kept_reviews import KeptReviews
 from .layers import colour_of, is_writable, role_of
 from .timeline_rows import Curve, TimelineRow, row_of
 from .viewing import frame_shown, show_frame
@@ -22,7 +24,8 @@ from .viewing import frame_shown, show_frame
 class ReviewController:
     """Knows what a person decided about the masks of one Labels layer.
 
-    The masks are read in a worker when they are chosen; until then there is no table. Where a method
+    The masks are read in a worker when they are chosen; until then there is no table. When others are
+    chosen, and then these again, they are as a person left them. Where a method
     takes no frames, it is about the frames selected on the timeline, or else the frame that is shown;
     where it takes no objects, about the selected label.
 
@@ -65,6 +68,7 @@ class ReviewController:
         self._proposed: dict[int, np.ndarray] = {}
         self._measures: dict[int, Sequence[Curve]] = {}
         self._painted_while_reading: set[int] = set()
+        self._kept = KeptReviews(viewer)
         viewer.dims.events.current_step.connect(self._on_step)
 
     @property
@@ -76,6 +80,11 @@ class ReviewController:
     def is_reading(self) -> bool:
         """Whether masks were chosen and are not read yet."""
         return self._reading is not None
+
+    @property
+    def keeps_work(self) -> bool:
+        """Whether masks that were chosen before hold what a person edited or locked."""
+        return self._kept.hold_work
 
     @property
     def tracker(self) -> EditTracker | None:
@@ -138,7 +147,13 @@ class ReviewController:
             self._tracker.stop()
         layer = self._layer
         self.choose_masks(None)
+        if layer is not None:
+            self.forget(layer)
         self.choose_masks(layer)
+
+    def forget(self, layer: Labels) -> None:
+        """Know nothing of masks that are not the chosen ones, because a run wrote them directly."""
+        self._kept.forget(layer)
 
     def adopt(
         self,
@@ -169,6 +184,7 @@ class ReviewController:
     def shut_down(self) -> None:
         """Let go of the viewer; the controller is of no use afterwards."""
         self._let_go()
+        self._kept.shut_down()
         self._layer = None
         self._viewer.dims.events.current_step.disconnect(self._on_step)
 
@@ -290,6 +306,7 @@ class ReviewController:
         layer = self._layer
         assert layer is not None
         layer.events.paint.connect(self._on_paint_while_reading)
+        kept = self._kept.of(layer)
         found: list[Any] = []
 
         def listen(event: jobs.JobEvent) -> None:
@@ -300,13 +317,22 @@ class ReviewController:
 
         def end() -> None:
             self._stop_reading()
-            if found:
+            if found and kept is not None:
+                self._painted_while_reading |= set(found[0])
+                self._watch(kept.table, kept.committed, kept.painted)
+            elif found:
                 copy, areas = found[0]
                 source = Source.FLOW if role_of(layer) == "motion" else Source.IMPORTED
                 self._watch(ReviewTable.of_masks(len(copy), areas, source), copy)
 
         data, name = layer.data, layer.name
-        self._reading = self._start_job(lambda: jobs.read_masks(data, name), listen, end)
+
+        def read() -> Iterator[jobs.JobEvent]:
+            if kept is None:
+                return jobs.read_masks(data, name)
+            return jobs.outcome_of(lambda: differing_frames(data, kept.committed))
+
+        self._reading = self._start_job(read, listen, end)
 
     def _watch(
         self, table: ReviewTable, committed: np.ndarray, painted: Mapping[str, np.ndarray] | None = None
@@ -340,6 +366,7 @@ class ReviewController:
         layer.events.selected_label.disconnect(self._on_label_selected)
         if self._tracker is not None:
             self._tracker.let_go()
+            self._kept.keep(self._tracker)
         self._tracker = None
         self._range, self._proposed, self._measures = (0, 0), {}, {}
 

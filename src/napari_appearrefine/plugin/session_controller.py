@@ -14,6 +14,7 @@ from psygnal import Signal
 from ..core.clip import Clip, FrameSource
 from ..core.errors import UserError
 from ..core.parameters import RefineParameters
+from ..core.patches import differing_frames
 from ..core.review import ReviewTable
 from ..files.samples import is_sample
 from ..files.session import OpenedSession, Session, SessionFolder, session_folder, video_fingerprint
@@ -321,6 +322,6 @@ def _loaded(folder: SessionFolder, clip: Clip) -> _Loaded:
     opened = folder.load(clip)
     session = opened.session
     masks, committed = (session.masks[name] for name in (_MASKS, _COMMITTED))
-    differing = [frame for frame in range(len(masks)) if not np.array_equal(masks[frame], committed[frame])]
+    differing = differing_frames(masks, committed)
     parameters = RefineParameters.from_json(session.parameters) if session.parameters else None
     return _Loaded(opened, differing, parameters)

@@ -68,7 +68,7 @@ class Workbench:
         self.runs = runs or RefineController(viewer, refine_events=refiner)
         self.review = ReviewController(viewer, start_job, in_slices)
         self.guide = Guide(self.review, start_job)
-        self.proposals = ProposalController(viewer, self.runs, self.review)
+        self.proposals = ProposalController(viewer, self.runs, self.review, in_slices)
         self.error_map = ErrorMap(viewer, self.runs, self.review, self.proposals, start_job, explain or refiner.explain)
         self.objects = ObjectsController(viewer, self.runs, self.review, self.proposals, start_job)
         self.session = SessionController(
@@ -95,8 +95,8 @@ class Workbench:
         return table is not None and table.settled_frames > 0
 
     def find_masks(self, parameters: FlowMaskParameters) -> None:
-        """Start to compute masks from motion, beside the chosen masks if they hold a person's work."""
-        self.runs.find_masks(parameters, aside=self.holds_work)
+        """Start to compute masks from motion, beside the masks there are if any of them hold a person's work."""
+        self.runs.find_masks(parameters, aside=self.holds_work or self.review.keeps_work)
 
     def refine(self, parameters: RefineParameters, directly: bool = False) -> None:
         """Start a run.
@@ -196,6 +196,8 @@ class Workbench:
         wrote_what_is_reviewed = result.layer is not None and result.layer == self.review.layer
         if result.task is not Task.PROPOSE and wrote_what_is_reviewed:
             self.review.read_again()
+        elif result.task is not Task.PROPOSE and result.layer is not None:
+            self.review.forget(result.layer)
         elif result.task is Task.PROPOSE:
             self._measure_reach()
 

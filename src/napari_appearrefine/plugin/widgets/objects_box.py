@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +21,7 @@ from ...core.labels import LARGEST_ID
 from ..connections import Connections
 from ..timeline_rows import TimelineRow
 from ..workbench import Workbench
+from .parts import button
 
 _LIST_HEIGHT = 90
 
@@ -42,26 +42,26 @@ class ObjectsBox(QWidget):
         self.list.setFixedHeight(_LIST_HEIGHT)
         self.list.setToolTip("Click an object to select its label.")
         objects = workbench.objects
-        self.new_button = _button("New", "Select a free label, to paint a new object with.  [Shift-N]")
-        self.grow_button = _button("Grow", "A new object grows from your next click or box.  [I]")
-        self.rename_button = _button("Rename", "Give the object a name.")
-        self.colour_button = _button("Colour", "Give the object another colour.")
-        self.hide_button = _button("Hide", "Make the object invisible, or visible again.")
-        self.solo_button = _button("Solo", "Show only the selected object, or all again.  [S]")
-        self.delete_button = _button("Delete", "Delete the object in all frames; Ctrl-Z brings it back.")
-        self.split_button = _button("Split from here", "From this frame on it is another object, with a new id.")
-        self.part_button = _button(
+        self.new_button = button("New", "Select a free label, to paint a new object with.  [Shift-N]")
+        self.grow_button = button("Grow", "A new object grows from your next click or box.  [I]")
+        self.rename_button = button("Rename", "Give the object a name.")
+        self.colour_button = button("Colour", "Give the object another colour.")
+        self.hide_button = button("Hide", "Make the object invisible, or visible again.")
+        self.solo_button = button("Solo", "Show only the selected object, or all again.  [S]")
+        self.delete_button = button("Delete", "Delete the object in all frames; Ctrl-Z brings it back.")
+        self.split_button = button("Split from here", "From this frame on it is another object, with a new id.")
+        self.part_button = button(
             "Split piece",
             "Click on one of its pieces: from this frame on it is another object, until the pieces touch.",
         )
-        self.id_button = _button("Change id", "Give the object the id that you want, in all frames.")
-        self.merge_button = _button("Merge into", "Give its pixels, in all frames, to another object.")
-        self.swap_button = _button("Swap from here", "Exchange two ids from this frame on, where they were mixed up.")
+        self.id_button = button("Change id", "Give the object the id that you want, in all frames.")
+        self.merge_button = button("Merge into", "Give its pixels, in all frames, to another object.")
+        self.swap_button = button("Swap from here", "Exchange two ids from this frame on, where they were mixed up.")
         self.merge_menu, self.swap_menu = QMenu(self), QMenu(self)
         self.merge_button.setMenu(self.merge_menu)
         self.swap_button.setMenu(self.swap_menu)
         grid = QGridLayout()
-        for place, button in enumerate(
+        for place, each in enumerate(
             (
                 self.new_button,
                 self.grow_button,
@@ -77,7 +77,7 @@ class ObjectsBox(QWidget):
                 self.delete_button,
             )
         ):
-            grid.addWidget(button, place // 2, place % 2)
+            grid.addWidget(each, place // 2, place % 2)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.list)
@@ -122,14 +122,14 @@ class ObjectsBox(QWidget):
                 self.list.addItem(_item(row))
             self.list.blockSignals(False)
         has_one, has_two = bool(rows), len(rows) > 1
-        for button in (self.rename_button, self.colour_button, self.hide_button, self.solo_button):
-            button.setEnabled(has_one)
-        for button in (self.delete_button, self.split_button, self.part_button, self.id_button):
-            button.setEnabled(has_one)
-        for button in (self.merge_button, self.swap_button):
-            button.setEnabled(has_two)
-        for button in (self.new_button, self.grow_button):
-            button.setEnabled(self._workbench.review.layer is not None)
+        for needs_one in (self.rename_button, self.colour_button, self.hide_button, self.solo_button):
+            needs_one.setEnabled(has_one)
+        for needs_one in (self.delete_button, self.split_button, self.part_button, self.id_button):
+            needs_one.setEnabled(has_one)
+        for needs_two in (self.merge_button, self.swap_button):
+            needs_two.setEnabled(has_two)
+        for needs_masks in (self.new_button, self.grow_button):
+            needs_masks.setEnabled(self._workbench.review.layer is not None)
         self._show_selected(self.object_id)
 
     def _show_selected(self, object_id: int) -> None:
@@ -139,6 +139,7 @@ class ObjectsBox(QWidget):
                 self.list.blockSignals(True)
                 self.list.setCurrentRow(index)
                 self.list.blockSignals(False)
+        self.hide_button.setText("Show" if self._workbench.objects.is_hidden(object_id) else "Hide")
 
     def _on_item_chosen(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
         if item is not None:
@@ -192,9 +193,3 @@ def _icon(row: TimelineRow) -> QIcon:
     # Else Qt mixes the colour of the selection in.
     icon.addPixmap(swatch, QIcon.Mode.Selected)
     return icon
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button

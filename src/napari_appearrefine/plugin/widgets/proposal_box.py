@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 from ..connections import Connections
 from ..proposal_controller import ProposalController
 from ..review_controller import ReviewController
+from .parts import button
 
 _LARGEST_BESIDE_A_WORD = 999
 """Longer words would make the dock wider."""
@@ -32,14 +33,13 @@ class ProposalBox(QWidget):
         self._review = review
         self.open_label = QLabel()
         self.open_label.setWordWrap(True)
-        self.shown_button = QPushButton()
-        self.shown_button.setToolTip("See the proposed masks instead of yours, and back.  [T]")
-        self.accept_all = _button("Accept all", "Take every proposed mask; Ctrl-Z takes it back.  [Shift-A]")
-        self.reject_all = _button("Reject all", "Keep all your masks as they are.  [Shift-D]")
-        self.accept_frame = _button("", "Take the proposed masks of these frames.  [A]")
-        self.reject_frame = _button("", "Keep your masks of these frames.  [D]")
-        self.accept_object = _button("", "Take every proposed mask of the selected object.")
-        self.reject_object = _button("", "Keep your masks of the selected object.")
+        self.shown_button = button("", "See the proposed masks instead of yours, and back.  [T]")
+        self.accept_all = button("Accept all", "Take every proposed mask; Ctrl-Z takes it back.  [Shift-A]")
+        self.reject_all = button("Reject all", "Keep all your masks as they are.  [Shift-D]")
+        self.accept_frame = button("", "Take the proposed masks of these frames.  [A]")
+        self.reject_frame = button("", "Keep your masks of these frames.  [D]")
+        self.accept_object = button("", "Take every proposed mask of the selected object.")
+        self.reject_object = button("", "Keep your masks of the selected object.")
         grid = QGridLayout()
         for line, pair in enumerate(
             (
@@ -48,8 +48,8 @@ class ProposalBox(QWidget):
                 (self.accept_all, self.reject_all),
             )
         ):
-            for column, button in enumerate(pair):
-                grid.addWidget(button, line, column)
+            for column, each in enumerate(pair):
+                grid.addWidget(each, line, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.open_label)
@@ -84,14 +84,15 @@ class ProposalBox(QWidget):
         self.shown_button.setText("Show my masks again" if is_shown else "Show the proposed masks")
         chosen, table = self._review.selected_frames, self._review.table
         self._name(self.accept_frame, self.reject_frame, _frames_in_words(chosen), set(chosen) & set(frames))
-        title = "" if table is None else table.title(self._review.object_id)
-        self._name(self.accept_object, self.reject_object, _shortened(title), frames)
+        object_id = self._review.object_id
+        title = "" if table is None else table.title(object_id)
+        self._name(self.accept_object, self.reject_object, _shortened(title), self._proposals.open_frames([object_id]))
 
     @staticmethod
     def _name(accept: QPushButton, reject: QPushButton, name: str, something: Iterable[int]) -> None:
-        for button, verb in ((accept, "Accept"), (reject, "Reject")):
-            button.setText(f"{verb} {name}")
-            button.setEnabled(bool(list(something)))
+        for each, verb in ((accept, "Accept"), (reject, "Reject")):
+            each.setText(f"{verb} {name}")
+            each.setEnabled(bool(list(something)))
 
 
 def _shortened(title: str) -> str:
@@ -103,9 +104,3 @@ def _frames_in_words(frames: Sequence[int]) -> str:
     if first == last:
         return f"frame {first}"
     return f"frames {first}-{last}" if last <= _LARGEST_BESIDE_A_WORD else f"{first}-{last}"
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button

@@ -10,11 +10,9 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
     QScrollArea,
     QSpinBox,
     QVBoxLayout,
@@ -37,6 +35,7 @@ from .key_help import KeyHelp
 from .layer_combo import LayerCombo
 from .objects_box import ObjectsBox
 from .parameters_form import ParametersForm
+from .parts import button, group, text_label
 from .proposal_box import ProposalBox
 from .session_box import SessionBox
 from .timeline_panel import TimelinePanel
@@ -77,26 +76,23 @@ class RefinePanel(QWidget):
         self.objects_spin.setRange(0, 255)
         self.objects_spin.setSpecialValueText("auto")
         self.objects_spin.setToolTip("How many moving objects to find at most; auto finds the number by itself.")
-        self.find_button = QPushButton("Masks from motion")
-        self.find_button.setToolTip("Compute rough masks of everything that moves differently from the camera.")
-        self.refine_button = QPushButton("Refine")
-        self.refine_button.setToolTip(
-            "Find the frames whose masks are good, and repair the others after their example.  [R]"
+        self.find_button = button(
+            "Masks from motion", "Compute rough masks of everything that moves differently from the camera."
+        )
+        self.refine_button = button(
+            "Refine", "Find the frames whose masks are good, and repair the others after their example.  [R]"
         )
         self.directly_box = QCheckBox("Write the result at once")
         self.directly_box.setToolTip(
             "Write refined masks into a new layer as they come, instead of proposing them frame by frame."
         )
-        self.keys_button = QPushButton("Keys")
-        self.keys_button.setToolTip("Show what each key does.  [H]")
-        self.timeline_button = QPushButton("Timeline")
-        self.timeline_button.setToolTip("Show the timeline under the video, if it was closed.")
-        self.output_label = _text_label()
-        self.stage_label = _text_label()
+        self.keys_button = button("Keys", "Show what each key does.  [H]")
+        self.timeline_button = button("Timeline", "Show the timeline under the video, if it was closed.")
+        self.output_label = text_label()
+        self.stage_label = text_label()
         self.progress_bar = QProgressBar()
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop, and keep the frames that are finished.")
-        self.result_label = _text_label()
+        self.cancel_button = button("Cancel", "Stop, and keep the frames that are finished.")
+        self.result_label = text_label()
         self.result_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.result_label.hide()
         self.refine_form: ParametersForm[RefineParameters] = ParametersForm(preferred_parameters())
@@ -200,8 +196,8 @@ class RefinePanel(QWidget):
         row.addWidget(self.find_button, 1)
         self.advanced = Fold(
             "Advanced",
-            _group("Refinement", self.refine_form, self.directly_box),
-            _group("Masks from motion", self.motion_form),
+            group("Refinement", self.refine_form, self.directly_box),
+            group("Masks from motion", self.motion_form),
         )
         self.objects_fold = Fold("Objects", self.objects_box)
         self.progress_box = QWidget()
@@ -211,10 +207,10 @@ class RefinePanel(QWidget):
             progress_layout.addWidget(widget)
         inside = QWidget()
         layout = QVBoxLayout(inside)
-        layout.addWidget(_group("1  Video", self.video_combo))
-        layout.addWidget(_group("2  Masks", self.session_box.open_button, self.masks_combo, row))
+        layout.addWidget(group("1  Video", self.video_combo))
+        layout.addWidget(group("2  Masks", self.session_box.open_button, self.masks_combo, row))
         layout.addWidget(
-            _group(
+            group(
                 "3  Refine",
                 self.refine_button,
                 self.output_label,
@@ -382,21 +378,3 @@ class RefinePanel(QWidget):
         except UserError:
             return ""
         return "" if expected is None else f" It takes {expected.price}."
-
-
-def _text_label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label
-
-
-def _group(title: str, *content: QWidget | QHBoxLayout) -> QGroupBox:
-    group = QGroupBox(title)
-    layout = QVBoxLayout(group)
-    for part in content:
-        if isinstance(part, QWidget):
-            layout.addWidget(part)
-        else:
-            layout.addLayout(part)
-    return group

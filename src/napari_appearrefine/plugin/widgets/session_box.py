@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QTime, QTimer
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from ..connections import Connections
 from ..preferences import saves_by_itself
 from ..session_controller import SessionController
+from .parts import button
 
 _SECONDS_AFTER_A_CHANGE = 5
 
@@ -26,8 +27,9 @@ class SessionBox(QWidget):
     def __init__(self, session: SessionController) -> None:
         super().__init__()
         self._session = session
-        self.open_button = QPushButton("Open the last session")
-        self.open_button.setToolTip("Masks and marks of this video were saved beside it; go on where you stopped.")
+        self.open_button = button(
+            "Open the last session", "Masks and marks of this video were saved beside it; go on where you stopped."
+        )
         self.open_button.hide()
         self.saved_label = QLabel()
         self._kept = ""

@@ -17,6 +17,7 @@ from ..timeline_rows import Mark
 from ..workbench import Workbench
 from .exemplar_strip import ExemplarStrip
 from .layer_combo import LayerCombo
+from .parts import button
 from .timeline import Timeline
 
 _LEGEND = {
@@ -52,9 +53,9 @@ class TimelinePanel(QWidget):
         self._workbench = workbench
         self.timeline = Timeline()
         self.area = QScrollArea()
-        self.previous_button = _button("◀ Previous", "previous_unreviewed")
-        self.next_button = _button("Next to fix", "next_to_fix")
-        self.unreviewed_button = _button("Next unreviewed ▶", "next_unreviewed")
+        self.previous_button = _button_to("◀ Previous", "previous_unreviewed")
+        self.next_button = _button_to("Next to fix", "next_to_fix")
+        self.unreviewed_button = _button_to("Next unreviewed ▶", "next_unreviewed")
         self.curves_box = QCheckBox("Curves")
         self.curves_box.setToolTip("Draw the quality as lines under the strips.")
         self.errors_box = QCheckBox("Likely errors")
@@ -162,8 +163,8 @@ class TimelinePanel(QWidget):
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
-        for button in (self.previous_button, self.next_button, self.unreviewed_button):
-            row.addWidget(button)
+        for each in (self.previous_button, self.next_button, self.unreviewed_button):
+            row.addWidget(each)
         row.addWidget(self.reason_label, 1)
         row.addWidget(self.exemplars_box)
         row.addWidget(self.errors_box)
@@ -278,8 +279,8 @@ class TimelinePanel(QWidget):
         self._make_room()
         self.timeline.set_frame(review.frame)
         self.timeline.set_object(review.object_id)
-        for button in (self.previous_button, self.next_button, self.unreviewed_button):
-            button.setEnabled(bool(rows))
+        for each in (self.previous_button, self.next_button, self.unreviewed_button):
+            each.setEnabled(bool(rows))
         for box in (self.exemplars_box, self.errors_box, self.curves_box):
             box.setEnabled(bool(rows))
         if rows and self.reason_label.text() == _HINT:
@@ -326,11 +327,9 @@ def colours_of_theme(name: str) -> TimelineColours:
     )
 
 
-def _button(text: str, action: str) -> QPushButton:
+def _button_to(text: str, action: str) -> QPushButton:
     shortcut = next(shortcut for shortcut in SHORTCUTS if shortcut.action == action)
-    button = QPushButton(text)
-    button.setToolTip(f"Go to {shortcut.title}  [{shortcut.key}]")
-    return button
+    return button(text, f"Go to {shortcut.title}  [{shortcut.key}]")
 
 
 def _legend() -> str:
