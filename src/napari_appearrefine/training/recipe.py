@@ -69,14 +69,14 @@ _MICROSCOPY_SCENES = SceneOptions(frames=6, size=FEATURE_SIZE)
 _MOVING_CELLS = SceneOptions(frames=10, size=FEATURE_SIZE)
 
 RECIPES = {
-    "motion": SceneRecipe(440, 1, SceneOptions(frames=8), with_cues=True),
-    "motion_large": SceneRecipe(540, 8, _LARGE_OBJECTS, with_cues=True),
-    "motion_many": SceneRecipe(460, 9, _MANY_OBJECTS, with_cues=True),
-    "motion_water": SceneRecipe(300, 12, _WATER_AND_DUST, with_cues=True),
-    "motion_boats": SceneRecipe(120, 13, _LARGE_ON_WATER, with_cues=True),
-    "motion_still": SceneRecipe(160, 14, _STILL_THINGS, with_cues=True),
+    "motion": SceneRecipe(740, 1, SceneOptions(frames=8), with_cues=True),
+    "motion_large": SceneRecipe(860, 8, _LARGE_OBJECTS, with_cues=True),
+    "motion_many": SceneRecipe(780, 9, _MANY_OBJECTS, with_cues=True),
+    "motion_water": SceneRecipe(560, 12, _WATER_AND_DUST, with_cues=True),
+    "motion_boats": SceneRecipe(390, 13, _LARGE_ON_WATER, with_cues=True),
+    "motion_still": SceneRecipe(370, 14, _STILL_THINGS, with_cues=True),
     "motion_walkers": SceneRecipe(400, 15, _WALKERS, with_cues=True),
-    "motion_cells": SceneRecipe(130, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
+    "motion_cells": SceneRecipe(250, 10, _MOVING_CELLS, with_cues=True, microscopy=True),
     "matching": SceneRecipe(480, 5, _MATCHING_SCENES),
     "microscopy": SceneRecipe(160, 6, _MICROSCOPY_SCENES, microscopy=True),
     "held_motion": SceneRecipe(60, 101, SceneOptions(frames=8), with_cues=True),
@@ -172,8 +172,8 @@ def train_motion(
     """Train the motion network; ``folder/average.pt`` holds the result.
 
     It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
-    objects, of many, by the water and in the dust, with still things near the camera, and of cells are mixed in, at a
-    lower rate.
+    objects, of many, by the water and in the dust, with still things near the camera, of walkers, and of cells are mixed
+    in, at a lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
