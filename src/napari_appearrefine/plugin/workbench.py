@@ -85,6 +85,8 @@ class Workbench:
 
     def choose_masks(self, layer: Labels | None) -> None:
         """Choose the masks to refine and review."""
+        if layer != self.review.layer:
+            self.session.leave()
         self.runs.choose_masks(layer)
         self.review.choose_masks(layer)
 
