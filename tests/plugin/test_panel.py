@@ -277,3 +277,21 @@ def test_writing_at_once_leaves_alone_what_a_person_painted_or_locked(qtbot, win
     review.undo()
     np.testing.assert_array_equal(refined.data, before)
     assert review.table.frames_with("edited", OBJECT) == {2}
+
+
+@pytest.mark.parametrize("closes_window", [False, True])
+def test_layers_of_a_proposal_go_with_the_dock(qtbot, window, gate, closes_window):
+    viewer, panel = window
+    gate.let_go()
+    panel.directly_box.setChecked(False)
+    panel.refine_button.click()
+    wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
+    panel.workbench.proposals.toggle_shown()
+    assert panel.workbench.proposals.is_open
+    if closes_window:
+        viewer.close()
+        return
+    viewer.window.remove_dock_widget(panel)
+    assert [layer.name for layer in viewer.layers] == ["clip", "rough"]
+    assert viewer.layers["rough"].visible
+    panel.deleteLater()

@@ -236,11 +236,10 @@ class ProposalController:
         self.changed.emit()
 
     def shut_down(self) -> None:
-        """Let go of everything; the controller is of no use afterwards."""
-        self._review.finish_writing()
-        self._layer = None
+        """Let go of everything, layers included; the controller is of no use afterwards."""
         self._connections.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.close()
 
     def _accepting(self, acceptance: Acceptance, frames: Sequence[int], ids: Sequence[int]) -> Iterator[None]:
         changing = self.open_frames()
