@@ -50,7 +50,7 @@ def test_what_is_decided_is_not_proposed_again():
     assert [patch.frame for patch in proposal.patches(baseline)] == [0, 2]
     proposal.decide(Decision.ACCEPTED)
     assert proposal.decisions[:, 0].tolist() == [Decision.ACCEPTED, Decision.REJECTED, Decision.ACCEPTED]
-    assert not any(proposal.is_open(frame) for frame in range(3))
+    assert not proposal.is_open(range(3))
     proposal.decisions = before
     assert [patch.frame for patch in proposal.patches(baseline, frames=range(1, 3))] == [1, 2]
 

@@ -199,13 +199,13 @@ def test_panel_works_with_napari_s_proxy(qtbot, make_napari_viewer_proxy):
     np.testing.assert_array_equal(layer.data, make_truth())
     panel.masks_combo.choose(layer)
     assert "in place" in panel.output_label.text()
-    layer.data_setitem((np.array([4]), np.array([1]), np.array([1])), OBJECT)
     wait_for(qtbot, panel.refine_button.isEnabled)
+    layer.data_setitem((np.array([4]), np.array([1]), np.array([1])), OBJECT)
     panel.refine_button.click()
     wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
-    np.testing.assert_array_equal(layer.data, make_truth())
-    layer.undo()
     assert layer.data[4, 1, 1] == OBJECT
+    layer.data[4, 1, 1] = 0
+    np.testing.assert_array_equal(layer.data, make_truth())
 
 
 def test_plugin_s_dock_widget_opens_and_commands_act_in_it(make_napari_viewer, npe2pm):
@@ -241,3 +241,57 @@ def test_masks_from_motion_do_not_overwrite_what_a_person_did(qtbot, window):
     assert viewer.layers.selection.active == layer
     assert panel.masks_combo.layer == review.layer == layer
     assert review.table.settled_frames == 2
+
+
+def test_writing_at_once_leaves_alone_what_a_person_painted_or_locked(qtbot, window, gate):
+    """In a new layer, and in place, where the marks stay and undo takes pixels and marks back together."""
+    viewer, panel = window
+    gate.let_go()
+    rough, review = viewer.layers["rough"], panel.workbench.review
+    rough.data_setitem((np.array([4]), np.array([1]), np.array([1])), OBJECT)
+    review.toggle_lock([5], [OBJECT])
+    assert "2 frames with your edits or locks stay as they are" in panel.output_label.text()
+    panel.refine_button.click()
+    wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
+    refined = viewer.layers["rough refined"]
+    for frame in (4, 5):
+        np.testing.assert_array_equal(refined.data[frame], rough.data[frame])
+    np.testing.assert_array_equal(refined.data[6], make_truth()[6])
+
+    panel.masks_combo.choose(refined)
+    wait_for(qtbot, panel.refine_button.isEnabled)
+    refined.data_setitem((np.array([2]), np.array([1]), np.array([2])), OBJECT)
+    review.toggle_lock([5], [OBJECT])
+    refined.data[7, 0, 0] = OBJECT
+    before = refined.data.copy()
+    for _ in range(2):
+        panel.refine_button.click()
+        wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
+        for frame in (2, 5):
+            np.testing.assert_array_equal(refined.data[frame], before[frame])
+        np.testing.assert_array_equal(refined.data[7], make_truth()[7])
+        assert review.table.frames_with("edited", OBJECT) == {2}
+        assert review.table.frames_with("locked", OBJECT) == {5}
+        assert review.table.frames_with("accepted", OBJECT) == {2}
+    assert not [layer for layer in viewer.layers if "proposal" in layer.name]
+    review.undo()
+    np.testing.assert_array_equal(refined.data, before)
+    assert review.table.frames_with("edited", OBJECT) == {2}
+
+
+@pytest.mark.parametrize("closes_window", [False, True])
+def test_layers_of_a_proposal_go_with_the_dock(qtbot, window, gate, closes_window):
+    viewer, panel = window
+    gate.let_go()
+    panel.directly_box.setChecked(False)
+    panel.refine_button.click()
+    wait_for(qtbot, lambda: panel.controller.state is State.FINISHED)
+    panel.workbench.proposals.toggle_shown()
+    assert panel.workbench.proposals.is_open
+    if closes_window:
+        viewer.close()
+        return
+    viewer.window.remove_dock_widget(panel)
+    assert [layer.name for layer in viewer.layers] == ["clip", "rough"]
+    assert viewer.layers["rough"].visible
+    panel.deleteLater()

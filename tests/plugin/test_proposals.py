@@ -9,6 +9,7 @@ from conftest import FRAMES, OBJECT, make_rough_masks, make_truth
 from napari_appearrefine.core.parameters import RefineParameters
 from napari_appearrefine.core.proposal import ADDED, REMOVED
 from napari_appearrefine.core.review_cells import Source
+from napari_appearrefine.plugin.result_text import describe
 from napari_appearrefine.plugin.timeline_rows import Mark
 
 WRONG = [2, 5, 6]
@@ -337,6 +338,27 @@ def test_losing_a_layer_ends_the_proposal(model_viewer, proposals, review, run, 
     before = rough.data.copy()
     proposals.accept()
     np.testing.assert_array_equal(rough.data, before)
+
+
+def test_masks_with_another_number_of_frames_know_nothing_of_the_last_proposal(
+    model_viewer, proposals, review, run, small_jobs
+):
+    run()
+    review.choose_masks(model_viewer.add_labels(make_rough_masks()[:-1], name="shorter"))
+    small_jobs.run()
+    assert proposals.open_frames() == []
+
+
+def test_proposal_that_is_removed_during_the_run_is_not_said_to_be_there(
+    model_viewer, manual_jobs, controller, proposals
+):
+    results = []
+    controller.run_finished.connect(results.append)
+    proposals.run(RefineParameters(exemplars=3))
+    manual_jobs.run_frames(2)
+    model_viewer.layers.remove(proposals.layer)
+    manual_jobs.run()
+    assert describe(results[-1]) == "Cancelled. Nothing was changed."
 
 
 def test_undoing_a_stroke_then_the_acceptance(proposals, review, run, rough):

@@ -396,3 +396,75 @@ def test_saving_by_itself_goes_on_once_it_is_possible_again(qtbot, sit, video):
     first.workbench.review.toggle_lock([1])
     box.shut_down()
     assert not first.workbench.session.is_dirty
+
+
+def stroke(layer, frame):
+    layer.data_setitem((np.array([frame]), np.array([1]), np.array([1])), OBJECT)
+
+
+def test_work_is_saved_before_another_video_or_other_masks_are_chosen(qtbot, sit):
+    first = sit()
+    box = SessionBox(first.workbench.session)
+    qtbot.addWidget(box)
+    rough = first.work()
+    first.save()
+    stroke(rough, 7)
+    other = first.viewer.add_labels(make_rough_masks(), name="other")
+    first.workbench.choose_masks(other)
+    first.small_jobs.run()
+    second = sit()
+    second.open()
+    assert 7 in second.workbench.review.table.frames_with("edited", OBJECT)
+    first.workbench.choose_masks(rough)
+    first.small_jobs.run()
+    stroke(rough, 1)
+    first.workbench.choose_video(None)
+    first.small_jobs.run()
+    third = sit()
+    third.open()
+    assert {1, 7} <= third.workbench.review.table.frames_with("edited", OBJECT)
+    box.shut_down()
+
+
+def test_work_on_other_masks_is_kept_and_looking_replaces_nothing(sit, video):
+    first = sit()
+    first.work()
+    first.save()
+    other = first.viewer.add_labels(make_rough_masks(), name="other")
+    first.workbench.choose_masks(other)
+    first.small_jobs.run()
+    first.workbench.review.go_to(3)
+    assert not first.workbench.session.is_dirty
+    stroke(other, 0)
+    assert first.workbench.session.is_dirty
+    first.save()
+    assert video.with_name("video.npy.appearrefine.1").exists()
+    stroke(other, 1)
+    first.save()
+    assert not video.with_name("video.npy.appearrefine.2").exists()
+
+
+def test_session_of_masks_that_were_deleted_can_be_opened(sit):
+    first = sit()
+    rough = first.work()
+    painted = rough.data.copy()
+    first.save()
+    first.viewer.layers.remove(rough)
+    first.workbench.choose_masks(None)
+    assert first.heard[-1] == ("found", True)
+    first.open()
+    np.testing.assert_array_equal(first.workbench.review.layer.data, painted)
+    assert 2 in first.workbench.review.table.frames_with("edited", OBJECT)
+
+
+def test_masks_of_another_video_do_not_get_into_its_session(sit, tmp_path):
+    first = sit()
+    first.work()
+    path = tmp_path / "shorter.npy"
+    np.save(path, make_video()[:5])
+    shorter = first.viewer.add_image(np.load(path), name="shorter", rgb=True)
+    shorter._set_source(shorter.source.model_copy(update={"path": str(path)}))
+    first.workbench.choose_video(shorter)
+    assert not first.workbench.session.can_save
+    first.workbench.session.save_now()
+    assert not path.with_name("shorter.npy.appearrefine").exists()

@@ -39,6 +39,11 @@ class FrameChange:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
 
+    def changes_most(self, object_ids: Iterable[int]) -> int:
+        """Return which of some objects gains and loses the most pixels; 0 if there are none."""
+        pixels = {key: self.added.get(key, 0) + self.removed.get(key, 0) for key in object_ids}
+        return max(pixels, key=lambda key: pixels[key], default=0)
+
 
 def frame_change(current: np.ndarray, proposed: np.ndarray) -> FrameChange:
     """Count what would change from one (Y, X) label map to another."""
@@ -95,9 +100,10 @@ class Proposal:
         self.object_ids = list(object_ids)
         self.decisions = np.zeros((len(baseline), len(self.object_ids)), np.uint8)
 
-    def is_open(self, frame: int) -> bool:
-        """Whether something in a frame is still to be decided."""
-        return bool((self.decisions[frame] == Decision.OPEN).any())
+    def is_open(self, frames: Iterable[int], object_ids: Iterable[int] | None = None) -> bool:
+        """Whether something is still to be decided in some frames, about some objects or any."""
+        rows, columns = self._chosen(frames, object_ids)
+        return bool((self.decisions[np.ix_(rows, columns)] == Decision.OPEN).any())
 
     def decide(
         self, decision: Decision, frames: Iterable[int] | None = None, object_ids: Iterable[int] | None = None

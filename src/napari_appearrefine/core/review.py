@@ -177,9 +177,14 @@ class ReviewTable:
         return Edit(f"Run {number}", tuple(changes), runs=(*self.runs, Run(number, dict(parameters))))
 
     def taken_over(
-        self, object_id: int, frames: Iterable[int], run: int, present: Mapping[int, bool] | None = None
+        self,
+        object_id: int,
+        frames: Iterable[int],
+        run: int,
+        present: Mapping[int, bool] | None = None,
+        accepted: bool = True,
     ) -> Edit:
-        """Plan that masks of a run replaced those that were there, as a person accepted them.
+        """Plan that masks of a run replaced those that were there; ``accepted`` if a person agreed with them.
 
         Edited and locked frames stay what they are: a run never writes them. ``present`` tells of frames
         whether the object is there now; it stays as it was in the others.
@@ -190,7 +195,7 @@ class ReviewTable:
         there = row["present"][free]
         if now:
             there = [now.get(frame, bool(was)) for frame, was in zip(free.tolist(), there, strict=True)]
-        return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=True, present=there)
+        return self.set("Accept", [object_id], free, source=Source.RUN, run=run, accepted=accepted, present=there)
 
     def rejected(self, frames: Mapping[int, np.ndarray]) -> Edit:
         """Plan that masks stay as they are, by object id: the quality of the run's masks says nothing about them."""

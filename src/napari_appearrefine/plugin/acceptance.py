@@ -23,6 +23,8 @@ class Acceptance:
         What writes the masks and their marks.
     run : int
         Number of the run that proposes.
+    seen : bool
+        Whether a person looked at it, and so agrees with the masks.
     on_undone, on_redone : callable
         Told when a person takes it back, or makes it again.
     """
@@ -32,6 +34,7 @@ class Acceptance:
         proposal: Proposal,
         tracker: EditTracker,
         run: int,
+        seen: bool,
         on_undone: Callable[[], None],
         on_redone: Callable[[], None],
     ) -> None:
@@ -40,6 +43,7 @@ class Acceptance:
         self.written: list[int] = []
         """Frames whose pixels changed."""
         self._run = run
+        self._seen = seen
         self._taken = np.zeros(proposal.decisions.shape, bool)
         self._step = tracker.begin(on_undone, on_redone)
 
@@ -109,7 +113,7 @@ class Acceptance:
             slot = self.proposal.object_ids.index(object_id)
             mine = np.flatnonzero(taken[:, slot]).tolist()
             there = {} if present is None else dict.fromkeys(mine, object_id in present)
-            changes += self.tracker.table.taken_over(object_id, mine, self._run, there).changes
+            changes += self.tracker.table.taken_over(object_id, mine, self._run, there, self._seen).changes
         return Edit("Accept proposed masks", tuple(changes))
 
 

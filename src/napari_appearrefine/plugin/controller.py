@@ -201,8 +201,8 @@ class RefineController:
         name = self._masks.name + REFINED_SUFFIX
         return name, self._layer_that_can_hold(name, *needed)
 
-    def refine(self, parameters: RefineParameters) -> None:
-        """Start to refine the chosen masks; an unusable choice becomes ``run_failed``."""
+    def refine(self, parameters: RefineParameters, guidance: Guidance | None = None) -> None:
+        """Start to refine the chosen masks, by what a person decided; an unusable choice becomes ``run_failed``."""
         choice = self._usable_choice()
         if choice is None:
             return
@@ -210,7 +210,8 @@ class RefineController:
         name, output = self.output_of_refinement()
         target = None if output is None else source if output == masks else output.data
         run = _Run(RunResult(Task.REFINE, len(clip), output), [video, masks], name, masks, "refined", TimeLeft())
-        self._start(run, lambda: jobs.refine_copies(clip, source, masks.name, target, parameters, self._refine_events))
+        name, engine = masks.name, self._refine_events
+        self._start(run, lambda: jobs.refine_copies(clip, source, name, target, parameters, engine, guidance))
 
     def propose(
         self, parameters: RefineParameters, guidance: Guidance | None = None, rough: FrameSource | None = None
@@ -373,7 +374,8 @@ class RefineController:
     def _on_layer_removed(self, event: Any) -> None:
         run = self._run
         if run is not None and event.value in [*run.inputs, run.result.layer]:
-            run.closed = run.closed or event.value == run.result.layer
+            if event.value == run.result.layer:
+                run.closed, run.result.layer = True, None
             self.cancel()
         if event.value == self._video:
             self.choose_video(None)

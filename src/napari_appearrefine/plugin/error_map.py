@@ -136,8 +136,9 @@ class ErrorMap:
         self._compute()
 
     def shut_down(self) -> None:
-        """Let go of everything; the map is of no use afterwards."""
+        """Let go of everything, the layer included; the map is of no use afterwards."""
         self._connections.release()
+        self._on_masks_changed(None)
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         if self._job is not None:
             self._job.detach()

@@ -64,6 +64,7 @@ class ProposalController:
         self._proposal: Proposal | None = None
         self._differs: dict[int, np.ndarray] = {}
         self._run = 0
+        self._at_once = False
         self._compared: set[int] = set()
         self._settled = np.zeros((0, 0), bool)
         self.last_report: Report | None = None
@@ -150,17 +151,13 @@ class ProposalController:
         masks, layer = self._review.layer, self._layer
         if masks is None or layer is None:
             return 0
-        change = frame_change(masks.data[frame], layer.data[frame])
-        pixels = {
-            key: change.added.get(key, 0) + change.removed.get(key, 0)
-            for key, frames in self._open_changes().items()
-            if frames[frame]
-        }
-        return max(pixels, key=lambda key: pixels[key], default=0)
+        changing = [key for key, frames in self._open_changes().items() if frames[frame]]
+        return frame_change(masks.data[frame], layer.data[frame]).changes_most(changing)
 
-    def run(self, parameters: RefineParameters) -> None:
-        """Start a run that honours every mark."""
+    def run(self, parameters: RefineParameters, at_once: bool = False) -> None:
+        """Start a run that honours every mark; ``at_once`` writes what it proposes when it ends, unseen."""
         self.close()
+        self._at_once = at_once
         # What was decided about it stays so from now on.
         self._proposal, self._differs = None, {}
         self.last_parameters = parameters
@@ -180,14 +177,14 @@ class ProposalController:
         chosen = range(tracker.table.frames) if frames is None else sorted(set(frames))
         known = set(proposal.object_ids) & set(tracker.table.object_ids)
         ids = sorted(known if object_ids is None else known & set(object_ids))
-        slots = [proposal.object_ids.index(object_id) for object_id in ids]
-        if not (proposal.decisions[np.ix_(chosen, slots)] == Decision.OPEN).any():
+        if not proposal.is_open(chosen, ids):
             return
         differed = {key: frames.copy() for key, frames in self._differs.items()}
         acceptance = Acceptance(
             proposal,
             tracker,
             self._run,
+            not self._at_once,
             lambda: self._on_taken_back(acceptance, layer, differed),
             lambda: self._on_made_again(acceptance, layer),
         )
@@ -239,11 +236,10 @@ class ProposalController:
         self.changed.emit()
 
     def shut_down(self) -> None:
-        """Let go of everything; the controller is of no use afterwards."""
-        self._review.finish_writing()
-        self._layer = None
+        """Let go of everything, layers included; the controller is of no use afterwards."""
         self._connections.release()
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.close()
 
     def _accepting(self, acceptance: Acceptance, frames: Sequence[int], ids: Sequence[int]) -> Iterator[None]:
         changing = self.open_frames()
@@ -367,6 +363,9 @@ class ProposalController:
             self._review.apply(table.ran(parameters, report.objects, before, report.exemplars, after))
         self._run = table.runs[-1].number if table.runs else 0
         self._proposal = Proposal(self._baseline, self._layer.data, table.object_ids)
+        if self._at_once and self.open_frames():
+            self.accept()
+        self._at_once = False
         self._show_what_is_open()
 
     def _on_pixels_changed(self, frames: set[int]) -> None:
@@ -390,7 +389,8 @@ class ProposalController:
 
     def _on_masks_changed(self, layer: Labels | None) -> None:
         if layer is None:
-            self._rough = self.last_report = None
+            self._rough = self.last_report = self._proposal = None
+            self._differs = {}
             self.close()
 
     def _on_layer_removed(self, event: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,8 @@ class SessionController:
         self._choose_masks = choose_masks
         self._start_job = start_job
         self._video: Image | None = None
-        self._folder: SessionFolder | None = None
-        self._is_unopened = False
-        self._aside: Path | None = None
-        self._fingerprint: dict[str, Any] | None = None
+        self._place: _Place | None = None
+        self.saves_by_itself = False
         self._job: jobs.Job | None = None
         self._changed: set[int] = set()
         self._saved_masks: dict[str, FrameSource] = {}
@@ -100,14 +98,19 @@ class SessionController:
     def can_save(self) -> bool:
         """Whether there is something to save and a place for it, and nothing writes the masks just now."""
         tracker = self._review.tracker
-        if self._folder is None or tracker is None or self._job is not None:
+        if self._place is None or tracker is None or self._job is not None:
             return False
-        return not tracker.is_writing and not self._runs.writes_to(tracker.layer)
+        return self._belongs(tracker) and not tracker.is_writing and not self._runs.writes_to(tracker.layer)
 
     @property
     def is_dirty(self) -> bool:
-        """Whether something changed since the last save, even if it is only how it is looked at."""
-        tracker, video = self._review.tracker, self._video
+        """Whether something changed since the last save, even if it is only how it is looked at.
+
+        What is there of other masks is not replaced before a person has done something about these.
+        """
+        tracker, video, place = self._review.tracker, self._video, self._place
+        if tracker is not None and place is not None and place.is_of_others(tracker) and not _holds_work(tracker):
+            return False
         if self._is_dirty or tracker is None or video is None:
             return self._is_dirty
         return self._view(tracker, video) != self._saved_view
@@ -128,19 +131,30 @@ class SessionController:
 
     def choose_video(self, layer: Image | None) -> None:
         """Look for the session of a video; one that came from no file has none."""
+        self.leave()
         self._video = layer
         path = None if layer is None else layer.source.path
-        self._folder = None
+        self._place = None
         if path is not None and Path(path).exists() and not is_sample(path):
-            self._folder = SessionFolder(session_folder(path))
-        self._fingerprint = None
-        self._is_unopened = self._folder is not None and self._folder.exists()
-        self.found.emit(self._is_unopened)
+            folder = SessionFolder(session_folder(path))
+            self._place = _Place(folder, is_unopened=folder.exists())
+        self.found.emit(self._place is not None and self._place.is_unopened)
+
+    def leave(self) -> None:
+        """Save what a person did last, before another video or other masks are chosen."""
+        tracker = self._review.tracker
+        if not self.saves_by_itself or tracker is None or not (self.is_dirty and _holds_work(tracker)):
+            return
+        self._review.finish_writing()
+        if self.can_save:
+            self.save()
+        else:
+            self.save_now()
 
     def save(self) -> None:
         """Save in a worker; again if the masks changed while it read them."""
-        work = self._work() if self.can_save else None
-        if work is None:
+        work, place = self._work() if self.can_save else None, self._place
+        if work is None or place is None:
             return
         self._is_dirty = False
 
@@ -152,9 +166,9 @@ class SessionController:
             elif isinstance(event, jobs.Outcome) and event.value is None:
                 self._is_dirty = self._saves_next = True
             elif isinstance(event, jobs.Outcome):
-                if self._aside is not None:
-                    self.kept.emit(str(self._aside))
-                self._aside = None
+                if place.aside is not None:
+                    self.kept.emit(str(place.aside))
+                place.aside = None
                 self.saved.emit(str(event.value))
 
         self._job = self._start_job(lambda: jobs.outcome_of(work), listen, self._on_end)
@@ -175,8 +189,8 @@ class SessionController:
 
     def open(self) -> None:
         """Open the session of the chosen video; its masks become a new layer."""
-        folder, video = self._folder, self._video
-        if folder is None or video is None:
+        place, video = self._place, self._video
+        if place is None or video is None:
             return
         if self._job is not None:
             self._opens_next = True
@@ -189,7 +203,7 @@ class SessionController:
             elif isinstance(event, jobs.Outcome) and video == self._video:
                 self._show(event.value, video)
 
-        self._job = self._start_job(lambda: jobs.outcome_of(lambda: _loaded(folder, clip)), listen, self._on_end)
+        self._job = self._start_job(lambda: jobs.outcome_of(lambda: _loaded(place.folder, clip)), listen, self._on_end)
 
     def shut_down(self) -> None:
         """Let go of everything; the controller is of no use afterwards."""
@@ -198,8 +212,8 @@ class SessionController:
             self._job.detach()
 
     def _work(self) -> Callable[[], Path | None] | None:
-        folder, tracker, video = self._folder, self._review.tracker, self._video
-        if folder is None or tracker is None or video is None:
+        place, tracker, video = self._place, self._review.tracker, self._video
+        if place is None or tracker is None or video is None or not self._belongs(tracker):
             return None
         session, clip = self._session(tracker, video), clip_of(video)
         changed = {
@@ -210,18 +224,19 @@ class SessionController:
         self._saved_masks, self._saved_view = dict(session.masks), session.view
         self._changed = set()
         self._works += 1
-        number = self._works
+        number, owner = self._works, tracker.layer.unique_id if _holds_work(tracker) else None
+        is_of_others = place.is_of_others(tracker)
 
         def is_current() -> bool:
             return number == self._works and not self._changed and not tracker.is_writing
 
         def work() -> Path | None:
-            if self._is_unopened:
-                # What nobody opened is not overwritten.
-                self._aside = folder.set_aside()
-            self._is_unopened = False
-            saved = folder.save(session, self._known_fingerprint(clip), changed, is_current)
-            return None if saved is None else folder.folder
+            if is_of_others and place.folder.exists():
+                # What nobody opened is not overwritten, nor a person's work on other masks.
+                place.aside = place.folder.set_aside()
+            place.is_unopened, place.owner = False, owner
+            saved = place.folder.save(session, place.fingerprint_of(clip), changed, is_current)
+            return None if saved is None else place.folder.folder
 
         return work
 
@@ -256,10 +271,13 @@ class SessionController:
         parts = {name: read() for name, (read, _) in self._parts.items()}
         return facts | view_of(self._viewer, video, layer) | parts
 
-    def _known_fingerprint(self, clip: Clip) -> dict[str, Any]:
-        # Once a video, because it reads frames.
-        self._fingerprint = self._fingerprint or video_fingerprint(clip)
-        return self._fingerprint
+    def _belongs(self, tracker: EditTracker) -> bool:
+        """Whether the masks are of the size of the chosen video, and that is one."""
+        try:
+            clip = None if self._video is None else clip_of(self._video)
+        except UserError:
+            return False
+        return clip is not None and tracker.layer.data.shape == (len(clip), *clip.size)
 
     def _show(self, loaded: _Loaded, video: Image) -> None:
         opened = loaded.opened
@@ -276,7 +294,8 @@ class SessionController:
         if "links" in arrays:
             ids = (int(object_id) for object_id in arrays["links_objects"])
             self._guide.use_links(dict(zip(ids, arrays["links"].T, strict=True)))
-        self._is_unopened = False
+        if self._place is not None:
+            self._place.is_unopened, self._place.owner = False, layer.unique_id
         proposals.last_report = session.report
         proposals.last_parameters = loaded.parameters
         review.go_to(int(view["frame"]))
@@ -307,6 +326,43 @@ class SessionController:
 
     def _on_masks_changed(self, _layer: Labels | None) -> None:
         self._changed, self._saved_masks, self._is_dirty = set(), {}, False
+        place = self._place
+        if place is not None and place.owner not in (None, *(layer.unique_id for layer in self._viewer.layers)):
+            # The layer is gone, perhaps by mistake, for which napari has no undo.
+            place.is_unopened, place.owner = True, None
+            self.found.emit(True)
+
+
+@dataclass
+class _Place:
+    """Where the session of a video is kept.
+
+    Parameters
+    ----------
+    folder : SessionFolder
+        The folder.
+    is_unopened : bool
+        Whether an earlier session is in it that nobody opened.
+    owner : hashable, optional
+        The layer that a person's work in it is about; None if there is no work in it.
+    aside : Path, optional
+        Where an earlier session was put, until the person is told.
+    """
+
+    folder: SessionFolder
+    is_unopened: bool
+    owner: Hashable = None
+    aside: Path | None = None
+    _fingerprint: dict[str, Any] | None = None
+
+    def is_of_others(self, tracker: EditTracker) -> bool:
+        """Whether it holds what a person did about other masks."""
+        return self.is_unopened or self.owner not in (None, tracker.layer.unique_id)
+
+    def fingerprint_of(self, clip: Clip) -> dict[str, Any]:
+        """Return what the video is known by, computed once, because it reads frames."""
+        self._fingerprint = self._fingerprint or video_fingerprint(clip)
+        return self._fingerprint
 
 
 @dataclass(frozen=True)
@@ -325,3 +381,9 @@ def _loaded(folder: SessionFolder, clip: Clip) -> _Loaded:
     differing = differing_frames(masks, committed)
     parameters = RefineParameters.from_json(session.parameters) if session.parameters else None
     return _Loaded(opened, differing, parameters)
+
+
+def _holds_work(tracker: EditTracker) -> bool:
+    """Whether a person did something about the masks: painted, marked, or had them refined."""
+    table = tracker.table
+    return bool(table.settled_frames or table.runs or table.names or table.column("exemplar").any())

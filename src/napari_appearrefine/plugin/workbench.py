@@ -85,6 +85,8 @@ class Workbench:
 
     def choose_masks(self, layer: Labels | None) -> None:
         """Choose the masks to refine and review."""
+        if layer != self.review.layer:
+            self.session.leave()
         self.runs.choose_masks(layer)
         self.review.choose_masks(layer)
 
@@ -109,11 +111,13 @@ class Workbench:
             Write the result at once instead of proposing it. Masks that cannot be written, or are not
             read yet, are always refined directly, into a layer of their own.
         """
-        if directly or self.review.layer is None:
+        masks = self.review.layer
+        if masks is None or (directly and self.runs.output_of_refinement()[1] != masks):
             self.proposals.close()
-            self.runs.refine(parameters)
+            self.runs.refine(parameters, self.review.guidance)
         elif self.runs.can_refine:
-            self.proposals.run(parameters)
+            # In place, too: then marks and pixels come and go together, and what a person painted stays.
+            self.proposals.run(parameters, at_once=directly)
 
     def expected(self, parameters: RefineParameters) -> Expectation | None:
         """Say what a run would take, or None while the masks are not read or a setting is unusable."""

@@ -310,7 +310,7 @@ class RefinePanel(QWidget):
 
     def _on_run_finished(self, result: RunResult) -> None:
         text = describe(result)
-        if result.task is Task.PROPOSE and not self.workbench.proposals.is_open:
+        if result.task is Task.PROPOSE and not (self.workbench.proposals.is_open or self.directly_box.isChecked()):
             text += " Nothing would change."
         if result.task is Task.FIND_MASKS and result.layer is not None:
             if self.workbench.holds_work:
@@ -352,10 +352,10 @@ class RefinePanel(QWidget):
         if self.controller.masks is None:
             return ""
         table = self.workbench.review.table
+        kept = 0 if table is None else table.settled_frames
+        frames, stay = ("frame", "stays as it is") if kept == 1 else ("frames", "stay as they are")
+        marks = f" {kept} {frames} with your edits or locks {stay}." if kept else ""
         if table is not None and not self.directly_box.isChecked():
-            kept = table.settled_frames
-            frames, stay = ("frame", "stays as it is") if kept == 1 else ("frames", "stay as they are")
-            marks = f" {kept} {frames} with your edits or locks {stay}." if kept else ""
             where = f"The result is a proposal for “{self.controller.masks.name}”, to accept or reject."
             return f"{where}{marks}{self._what_it_takes()}"
         try:
@@ -363,11 +363,11 @@ class RefinePanel(QWidget):
         except UserError as error:
             return str(error)
         if layer is None:
-            return f"The result becomes a new layer, “{name}”.{self._what_it_takes()}"
+            return f"The result becomes a new layer, “{name}”.{marks}{self._what_it_takes()}"
         if layer == self.controller.masks:
-            return f"“{name}” is refined in place, with your edits; Ctrl-Z takes it back.{self._what_it_takes()}"
+            return f"“{name}” is refined in place; Ctrl-Z takes it back.{marks}{self._what_it_takes()}"
         back = "Ctrl-Z takes it back. To build on edits made there, choose it as masks."
-        return f"The result replaces “{name}”; {back}{self._what_it_takes()}"
+        return f"The result replaces “{name}”; {back}{marks}{self._what_it_takes()}"
 
     def _what_it_takes(self) -> str:
         report = self.workbench.proposals.last_report

@@ -40,8 +40,8 @@ class SessionBox(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(1000 * _SECONDS_AFTER_A_CHANGE)
         self._timer.timeout.connect(self._on_timeout)
-        self._saves_by_itself = saves_by_itself()
-        if self._saves_by_itself:
+        session.saves_by_itself = saves_by_itself()
+        if session.saves_by_itself:
             self._timer.start()
         self._connections = Connections(
             (self.open_button.clicked, lambda: session.open()),
@@ -54,7 +54,7 @@ class SessionBox(QWidget):
 
     def shut_down(self) -> None:
         """Save what is not saved yet, and let go of the controller."""
-        if self._saves_by_itself:
+        if self._session.saves_by_itself:
             self._session.save_now()
         self._timer.stop()
         self._connections.release()
@@ -76,7 +76,7 @@ class SessionBox(QWidget):
         self.saved_label.setText(f"Saved beside the video at {QTime.currentTime().toString('HH:mm:ss')}.{self._kept}")
         self.saved_label.setToolTip(folder)
         self.open_button.hide()
-        if self._saves_by_itself:
+        if self._session.saves_by_itself:
             self._timer.start()
 
     def _on_kept(self, folder: str) -> None:
