@@ -172,8 +172,8 @@ def train_motion(
     """Train the motion network; ``folder/average.pt`` holds the result.
 
     It learns from scenes of strong parallax first. With ``start``, weights to begin with, scenes of large and slow
-    objects, of many, by the water and in the dust, with still things near the camera, of walkers, and of cells are mixed
-    in, at a lower rate.
+    objects, of many, by the water and in the dust, with still things near the camera, of walkers, and of cells are
+    mixed in, at a lower rate.
     """
     torch.manual_seed(seed)
     backbone = imagenet_backbone(device)
