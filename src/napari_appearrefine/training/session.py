@@ -30,7 +30,7 @@ from .recipe import (
 from .trainer import TrainingStep
 
 PARTS = ("motion", "matching", "all")
-DEFAULT_STEPS = {"motion": 1800, "motion_further": 6900, "matching": 8500}
+DEFAULT_STEPS = {"motion": 1800, "motion_further": 9100, "matching": 8500}
 
 
 def train_builtin(
