@@ -275,7 +275,7 @@ class ProposalController:
         if proposal is not self._proposal:
             return
         if self._layer is None and self.open_frames():
-            # One layer after the other: for each of them the window stands still.
+            # One layer after the other: for each of them the window stands still. Held here until it is done.
             self._coming_back = self._in_slices(self._bring_back(layer), lambda: None)
         else:
             self._show_what_is_open()

@@ -122,9 +122,16 @@ class ObjectsBox(QWidget):
                 self.list.addItem(_item(row))
             self.list.blockSignals(False)
         has_one, has_two = bool(rows), len(rows) > 1
-        for needs_one in (self.rename_button, self.colour_button, self.hide_button, self.solo_button):
-            needs_one.setEnabled(has_one)
-        for needs_one in (self.delete_button, self.split_button, self.part_button, self.id_button):
+        for needs_one in (
+            self.rename_button,
+            self.colour_button,
+            self.hide_button,
+            self.solo_button,
+            self.delete_button,
+            self.split_button,
+            self.part_button,
+            self.id_button,
+        ):
             needs_one.setEnabled(has_one)
         for needs_two in (self.merge_button, self.swap_button):
             needs_two.setEnabled(has_two)
